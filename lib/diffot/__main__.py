@@ -1,0 +1,75 @@
+"""Command line: ``python -m diffot train|run|info``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import torch
+
+from diffot import freshness, zoo
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m diffot", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train models and save their checkpoints")
+    train.add_argument("names", nargs="+", metavar="NAME")
+    train.add_argument("--overwrite", action="store_true", help="replace existing checkpoints")
+    train.add_argument("--threads", type=int, default=1, help="1 is best for small networks")
+
+    run = commands.add_parser("run", help="execute notebooks in place, only the stale ones")
+    run.add_argument("names", nargs="*", metavar="NAME", help="default: all notebooks")
+    run.add_argument("--all", action="store_true", help="execute the fresh ones too")
+
+    commands.add_parser("info", help="list models and notebooks")
+
+    options = parser.parse_args(arguments)
+    command = {"train": _train, "run": _run, "info": _info}[options.command]
+    try:
+        command(options)
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        print(f"{options.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    torch.set_num_threads(options.threads)
+    for name in options.names:
+        zoo.check_free(name, overwrite=options.overwrite)
+    for name in options.names:
+        print(f"training {name}")
+        result = zoo.train(name)
+        path = zoo.save(name, result, overwrite=options.overwrite)
+        print(f"{name}: {result.cpu_seconds:.0f} s of CPU time, saved as {path}")
+
+
+def _run(options: argparse.Namespace) -> None:
+    for path in freshness.notebooks(options.names):
+        if options.all or not freshness.is_fresh(path):
+            seconds = freshness.execute(path)
+            print(f"{path.stem}: executed in {seconds:.0f} s")
+        else:
+            print(f"{path.stem}: outputs are up to date")
+
+
+def _info(options: argparse.Namespace) -> None:
+    print("models")
+    for name in zoo.CONFIGS:
+        try:
+            card = zoo.card(name)
+            state = f"{card['parameters']} parameters, {card['cpu_seconds']:.0f} s of CPU time"
+        except FileNotFoundError:
+            state = "not trained"
+        print(f"  {name:20} {state}")
+    print("notebooks")
+    for path in freshness.notebooks([]):
+        state = "up to date" if freshness.is_fresh(path) else "outputs are stale"
+        print(f"  {path.stem:24} {state}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

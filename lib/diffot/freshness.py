@@ -1,0 +1,123 @@
+"""Whether the outputs of a notebook were made by the code as it is now.
+
+Each executed notebook carries a hash of its code and of the library modules that it imports,
+directly or through other modules. The hash is of the syntax trees, so that comments, docstrings
+and layout do not count.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from diffot.errors import require, unknown_name
+from diffot.files import write_whole
+from diffot.paths import NOTEBOOKS
+
+LIBRARY = Path(__file__).parent
+
+
+def notebooks(names: Sequence[str] = ()) -> list[Path]:
+    """Paths of the notebooks with these names, or of all.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones.
+    """
+    known = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    for name in names:
+        require(name in known, unknown_name("notebook", name, known))
+    return [known[name] for name in (names or known)]
+
+
+def code_hash(path: Path) -> str:
+    """Hash of a notebook's code cells and of all library modules behind them."""
+    notebook = nbformat.read(path, as_version=4)
+    source = "\n".join(_plain(c.source) for c in notebook.cells if c.cell_type == "code")
+    trees = {"notebook": ast.parse(source)}
+    waiting = [trees["notebook"]]
+    while waiting:
+        for module in _imported(waiting.pop()) - set(trees):
+            trees[module] = ast.parse(_module_file(module).read_text())
+            waiting.append(trees[module])
+    digest = hashlib.sha256()
+    for name in sorted(trees):
+        digest.update(f"{name}:{_canonical(_without_docstrings(trees[name]))}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def is_fresh(path: Path) -> bool:
+    """Whether the notebook's stamp is that of the present code and every code cell has run."""
+    notebook = nbformat.read(path, as_version=4)
+    ran = all(c.execution_count for c in notebook.cells if c.cell_type == "code" and c.source)
+    return ran and notebook.metadata.get("diffot", {}).get("code") == code_hash(path)
+
+
+def execute(path: Path) -> float:
+    """Run a notebook in its folder and store it with outputs and stamp; returns seconds.
+
+    A notebook that fails keeps its old outputs.
+    """
+    start = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=3600, record_timing=False, resources={"metadata": {"path": path.parent}}
+    )
+    client.execute()
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python", "file_extension": ".py"},
+        "diffot": {"code": code_hash(path)},
+    }
+    write_whole(path, (nbformat.writes(notebook) + "\n").encode())
+    return time.perf_counter() - start
+
+
+def _plain(source: str) -> str:
+    """Python without the lines that only IPython understands."""
+    return "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!")))
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    """Library modules that a tree imports by name; ``import diffot.x`` or ``from diffot...``."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.startswith("diffot") and _module_file(name).exists()}
+
+
+def _module_file(name: str) -> Path:
+    path = LIBRARY.joinpath(*name.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+            and isinstance(node.body[0].value, ast.Constant)
+            and isinstance(node.body[0].value.value, str)
+        ):
+            node.body = node.body[1:]
+    return tree
+
+
+def _canonical(node: object) -> str:
+    """A tree as text. ``ast.dump`` would do, but its text depends on the version of Python."""
+    if isinstance(node, ast.AST):
+        fields = [(name, _canonical(value)) for name, value in ast.iter_fields(node)]
+        kept = " ".join(f"{name}={text}" for name, text in fields if text not in ("None", "[]"))
+        return f"({type(node).__name__} {kept})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_canonical, node))}]"
+    return repr(node)

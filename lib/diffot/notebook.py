@@ -1,0 +1,239 @@
+"""The notebook contract: parameters, profiles, seeds and claims.
+
+Every notebook of the book has one cell tagged ``parameters`` and then calls :func:`begin`. What
+its prose says about a result it also states with :meth:`Run.claim`, which fails if the result no
+longer bears it out. The page "Claims and verdicts" is made of what was recorded this way.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import nbformat
+import torch
+from IPython import get_ipython
+from myst_nb import glue
+
+from diffot.errors import require, unknown_name
+from diffot.files import write_whole
+from diffot.paths import HYPOTHESES, NOTEBOOKS, RESULTS
+
+PROFILES = ("fast", "default", "full")
+VERDICTS = ("holds", "holds approximately", "refuted")
+
+
+class ClaimError(AssertionError):
+    """A recorded statement about a result is not true of this run."""
+
+
+def declared_parameters(path: Path) -> dict:
+    """Names and values in the cell tagged ``parameters`` of a notebook file.
+
+    Raises:
+        ValueError: if there is no such cell, or it holds anything but literals.
+    """
+    cells = nbformat.read(path, as_version=4).cells
+    tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
+    require(len(tagged) == 1, f"{path} has {len(tagged)} cells tagged 'parameters'; expected one")
+    parameters = {}
+    for line in ast.parse(tagged[0].source).body:
+        require(
+            isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name),
+            f"the parameters cell of {path} must hold assignments of literals only",
+        )
+        parameters[line.targets[0].id] = ast.literal_eval(line.value)
+    return parameters
+
+
+def _names_assigned_before() -> set[str]:
+    """Names that the cells run before the current one assign, papermill's among them."""
+    shell = get_ipython()
+    if shell is None:
+        return set()
+    names = set()
+    for source in shell.user_ns["In"][1:-1]:
+        for line in ast.parse(shell.transform_cell(source)).body:
+            if isinstance(line, ast.Assign):
+                names |= {t.id for t in line.targets if isinstance(t, ast.Name)}
+    return {name for name in names if not name.startswith("PAPERMILL_")}
+
+
+def begin(name: str, profile: str, seed: int, **own: object) -> Run:
+    """Start a notebook: check its parameters, and return the run that keeps its claims.
+
+    Args:
+        name: name of the notebook's file, without suffix.
+        profile: ``"fast"`` (seconds), ``"default"`` (what the book shows) or ``"full"``.
+        seed: whole number, the root of all random numbers.
+        own: the notebook's own parameters, by the names they have in its parameters cell.
+
+    Raises:
+        ValueError: for an unknown profile or parameter (with the valid ones), or a value of
+            another type than the committed one.
+    """
+    declared = declared_parameters(NOTEBOOKS / f"{name}.ipynb")
+    given = {"PROFILE": profile, "SEED": seed, **own}
+    for unknown in sorted((_names_assigned_before() | set(given)) - set(declared)):
+        raise ValueError(unknown_name(f"parameter of {name}", unknown, declared))
+    for missing in sorted(set(declared) - set(given)):
+        raise ValueError(f"begin() of {name} is not told its parameter {missing}; pass it on")
+    require(profile in PROFILES, unknown_name("profile", profile, PROFILES))
+    for key, value in given.items():
+        wanted = type(declared[key])
+        fits = type(value) is wanted or (wanted is float and type(value) is int)
+        require(fits, f"parameter {key} is {value!r}; expected a value of type {wanted.__name__}")
+    require(seed >= 0, f"parameter SEED is {seed}; expected a whole number of at least 0")
+    official = profile == "default" and seed == 0
+    official = official and all(declared[key] == value for key, value in own.items())
+    return Run(name, given, official)
+
+
+class Run:
+    """One run of one notebook; made by :func:`begin`."""
+
+    def __init__(self, name: str, parameters: dict, official: bool):
+        self.name, self.parameters = name, parameters
+        self.profile, self.seed = parameters["PROFILE"], parameters["SEED"]
+        self._claims: dict[str, dict] = {}
+        self._verdicts: dict[str, dict] = {}
+        stem = name if official else f"{name}.{self.profile}.seed{self.seed}"
+        self._results = (RESULTS if official else Path.cwd()) / f"{stem}.json"
+        self._hypotheses = json.loads(HYPOTHESES.read_text())
+
+    def generator(self, key: str) -> torch.Generator:
+        """A random generator for one purpose, seeded by a hash of the run's seed and ``key``.
+
+        Draws for one purpose thus stay the same when another is added.
+        """
+        digest = hashlib.sha256(f"{self.seed}/{key}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+    def n(self, *, fast, default, full):
+        """The value for the run's profile."""
+        return {"fast": fast, "default": default, "full": full}[self.profile]
+
+    def claim(
+        self,
+        name: str,
+        value: float,
+        says: str,
+        *,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        uncertainty: float | None = None,
+        n: int | None = None,
+        hypothesis: str | None = None,
+        verdict: str | None = None,
+        because: str = "",
+        figure: str | None = None,
+        digits: int = 3,
+    ) -> None:
+        """State a result; print and record it, and make it available to the prose by its name.
+
+        Args:
+            name: ``experiment.what``, unique in the book, e.g. ``"L1a.same_quadrant"``.
+            value: what was measured.
+            says: what the value is, in one plain sentence without the number.
+            at_least, at_most: the bounds; at least one of them.
+            uncertainty: one standard error of the value, where it is random.
+            n: number of independent samples behind it.
+            hypothesis: the hypothesis of the thesis it bears on, e.g. ``"Hypothesis 1"``; left
+                out for a check of the method.
+            verdict: what it says of the hypothesis; ``"holds"``, ``"holds approximately"`` or
+                ``"refuted"``.
+            because: why that verdict, in one sentence.
+            figure: label of the figure that shows it.
+            digits: significant digits kept; few enough to be the same on every machine.
+
+        Raises:
+            ClaimError: if the value is not within its bounds.
+            ValueError: if the claim is incomplete or its name is taken.
+        """
+        require(name not in self._claims, f"claim {name} is made twice; give each its own name")
+        require(
+            at_least is not None or at_most is not None,
+            f"claim {name} has no bound, so it cannot fail; pass at_least or at_most",
+        )
+        require((hypothesis is None) == (verdict is None), f"claim {name}: a hypothesis needs a "
+                "verdict, and a verdict a hypothesis")  # fmt: skip
+        if hypothesis is not None:
+            self._check_verdict(hypothesis, verdict)
+        value = _rounded(value, digits)
+        uncertainty = None if uncertainty is None else _rounded(uncertainty, 1)
+        record = {
+            "says": says,
+            "value": value,
+            "uncertainty": uncertainty,
+            "n": n,
+            "at_least": at_least,
+            "at_most": at_most,
+            "hypothesis": hypothesis,
+            "verdict": verdict,
+            "because": because,
+            "figure": figure,
+        }
+        text = claim_text(record)
+        low = -math.inf if at_least is None else at_least
+        high = math.inf if at_most is None else at_most
+        if not low <= value <= high:
+            raise ClaimError(
+                f"{name}: {says}: {text['value']}, but the claim says {text['bound']} (profile "
+                f"{self.profile}, seed {self.seed}). Either the code is wrong or the claim is."
+            )
+        self._claims[name] = record
+        print(f"{name}: {text['value']}  (claim: {text['bound']})")
+        glue(name, value, display=False)
+
+    def verdict(self, hypothesis: str, verdict: str, because: str) -> None:
+        """Record the judgement on a hypothesis that the claims made so far add up to.
+
+        Raises:
+            ValueError: if no claim bears on it, or the name or the verdict is unknown.
+        """
+        self._check_verdict(hypothesis, verdict)
+        require(
+            any(c["hypothesis"] == hypothesis for c in self._claims.values()),
+            f"no claim of {self.name} bears on {hypothesis}; make one before judging it",
+        )
+        self._verdicts[hypothesis] = {"verdict": verdict, "because": because}
+        print(f"{hypothesis} {verdict}: {because}")
+
+    def finish(self) -> None:
+        """Write the claims: to ``data/results`` if this is the run that the book shows (profile
+        default, seed 0, own parameters as committed), else to the working directory."""
+        results = {
+            "notebook": self.name,
+            "parameters": self.parameters,
+            "claims": self._claims,
+            "verdicts": self._verdicts,
+        }
+        text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+        write_whole(self._results, text.encode())
+        print(f"{len(self._claims)} claims hold; recorded in {self._results.name}")
+
+    def _check_verdict(self, hypothesis: str, verdict: str) -> None:
+        known = self._hypotheses
+        require(hypothesis in known, unknown_name("hypothesis", hypothesis, known))
+        require(verdict in VERDICTS, unknown_name("verdict", verdict, VERDICTS))
+
+
+def _rounded(value: float, digits: int) -> float:
+    require(math.isfinite(value), f"the value {value} of a claim is not a finite number")
+    return float(f"{value:.{digits}g}")
+
+
+def claim_text(claim: dict) -> dict[str, str]:
+    """Value and bound of a recorded claim as readers see them."""
+    value = f"{claim['value']:.10g}"
+    if claim["uncertainty"] is not None:
+        value += f" ± {claim['uncertainty']:.10g}"
+    if claim["n"] is not None:
+        value += f", n = {claim['n']}"
+    low, high = claim["at_least"], claim["at_most"]
+    bounds = [f"at least {low:.10g}" if low is not None else ""]
+    bounds += [f"at most {high:.10g}" if high is not None else ""]
+    return {"value": value, "bound": " and ".join(b for b in bounds if b)}

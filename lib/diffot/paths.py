@@ -1,0 +1,9 @@
+"""Where the repository keeps its things."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINTS = ROOT / "data" / "checkpoints"
+RESULTS = ROOT / "data" / "results"
+NOTEBOOKS = ROOT / "notebooks"
+HYPOTHESES = ROOT / "data" / "hypotheses.json"
