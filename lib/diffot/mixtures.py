@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from scipy.stats import qmc
 from torch import Tensor
 
 from diffot.errors import require, require_finite, require_points, unknown_name
@@ -110,6 +112,10 @@ class GaussianMixture:
         """
         return torch.softmax(self._log_joint(x, alpha_bar)[0], 1).to(x)
 
+    def mode(self, x: Tensor) -> Tensor:
+        """Index of the component most likely to have drawn each point, int64 of shape (B,)."""
+        return self.responsibilities(x).argmax(1)
+
     def posterior_mean(self, x: Tensor, alpha_bar: float | Tensor) -> Tensor:
         r"""The best denoiser in the mean-square sense, :math:`E[x_0 \mid x_t = x]`.
 
@@ -163,6 +169,22 @@ class GaussianMixture:
     def _back(self, rotated: Tensor) -> Tensor:
         """Sum over the components of vectors (B, K, d) given in their own axes; (B, d)."""
         return rotated.flatten(1) @ self._all_axes
+
+
+def quasi_normal(n: int, dim: int, generator: torch.Generator) -> Tensor:
+    """Points spread evenly like N(0, I): a scrambled Sobol sequence through the normal quantiles.
+
+    Averages over them come out nearer to the expectation than over independent draws. Their
+    error is estimated from several calls: each scrambling is independent of the others.
+
+    Args:
+        n: number of points, best a power of two.
+
+    Returns:
+        float64, shape (n, dim).
+    """
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    return torch.from_numpy(qmc.MultivariateNormalQMC(np.zeros(dim), rng=seed).random(n))
 
 
 def equal_mixture(

@@ -87,19 +87,19 @@ def begin(name: str, profile: str, seed: int, **own: object) -> Run:
         fits = type(value) is wanted or (wanted is float and type(value) is int)
         require(fits, f"parameter {key} is {value!r}; expected a value of type {wanted.__name__}")
     require(seed >= 0, f"parameter SEED is {seed}; expected a whole number of at least 0")
-    official = profile == "default" and seed == 0
-    official = official and all(declared[key] == value for key, value in own.items())
-    return Run(name, given, official)
+    as_committed = all(declared[key] == value for key, value in own.items())
+    return Run(name, given, as_committed)
 
 
 class Run:
     """One run of one notebook; made by :func:`begin`."""
 
-    def __init__(self, name: str, parameters: dict, official: bool):
-        self.name, self.parameters = name, parameters
+    def __init__(self, name: str, parameters: dict, as_committed: bool):
+        self.name, self.parameters, self._as_committed = name, parameters, as_committed
         self.profile, self.seed = parameters["PROFILE"], parameters["SEED"]
         self._claims: dict[str, dict] = {}
         self._verdicts: dict[str, dict] = {}
+        official = as_committed and self.profile == "default" and self.seed == 0
         stem = name if official else f"{name}.{self.profile}.seed{self.seed}"
         self._results = (RESULTS if official else Path.cwd()) / f"{stem}.json"
         self._hypotheses = json.loads(HYPOTHESES.read_text())
@@ -132,7 +132,11 @@ class Run:
         figure: str | None = None,
         digits: int = 3,
     ) -> None:
-        """State a result; print and record it, and make it available to the prose by its name.
+        """State a result: print it, record it, and make it available to the prose, as a number
+        by its name and as readable text by its name with ``.text`` appended.
+
+        Claims are made about the notebook's own parameters as committed, for every profile and
+        seed. With other parameters a value outside its bounds is reported and the run goes on.
 
         Args:
             name: ``experiment.what``, unique in the book, e.g. ``"L1a.same_quadrant"``.
@@ -179,14 +183,18 @@ class Run:
         text = claim_text(record)
         low = -math.inf if at_least is None else at_least
         high = math.inf if at_most is None else at_most
-        if not low <= value <= high:
+        record["holds"] = low <= value <= high
+        if self._as_committed and not record["holds"]:
             raise ClaimError(
                 f"{name}: {says}: {text['value']}, but the claim says {text['bound']} (profile "
                 f"{self.profile}, seed {self.seed}). Either the code is wrong or the claim is."
             )
         self._claims[name] = record
-        print(f"{name}: {text['value']}  (claim: {text['bound']})")
+        remark = "" if record["holds"] else "; not so with these parameters"
+        sample = f", {text['n']}" if text["n"] else ""
+        print(f"{name}: {text['value']}{sample}  [claimed: {text['bound']}{remark}]")
         glue(name, value, display=False)
+        glue(f"{name}.text", number_text(value), display=False)
 
     def verdict(self, hypothesis: str, verdict: str, because: str) -> None:
         """Record the judgement on a hypothesis that the claims made so far add up to.
@@ -213,7 +221,8 @@ class Run:
         }
         text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
         write_whole(self._results, text.encode())
-        print(f"{len(self._claims)} claims hold; recorded in {self._results.name}")
+        held = sum(c["holds"] for c in self._claims.values())
+        print(f"{held} of {len(self._claims)} claims hold; recorded in {self._results.name}")
 
     def _check_verdict(self, hypothesis: str, verdict: str) -> None:
         known = self._hypotheses
@@ -226,14 +235,32 @@ def _rounded(value: float, digits: int) -> float:
     return float(f"{value:.{digits}g}")
 
 
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number_text(value: float, uncertainty: float | None = None) -> str:
+    """A number as readers like it: ``0.178``, ``52 ± 1``, ``200,000``, ``(7.7 ± 0.7) × 10⁻⁵``."""
+    error = "" if uncertainty is None else f" ± {uncertainty:,.10g}"
+    exponent = math.floor(math.log10(abs(value))) if value else 0
+    if -4 < exponent < 7:
+        return f"{value:,.10g}{error}"
+    if uncertainty is not None:
+        error = f" ± {uncertainty / 10.0**exponent:.10g}"
+    mantissa = f"{value / 10.0**exponent:.10g}{error}"
+    return f"{f'({mantissa})' if error else mantissa} × 10{str(exponent).translate(_SUPERSCRIPT)}"
+
+
 def claim_text(claim: dict) -> dict[str, str]:
-    """Value and bound of a recorded claim as readers see them."""
-    value = f"{claim['value']:.10g}"
-    if claim["uncertainty"] is not None:
-        value += f" ± {claim['uncertainty']:.10g}"
-    if claim["n"] is not None:
-        value += f", n = {claim['n']}"
+    """Value, number of samples and bound of a recorded claim as readers see them."""
     low, high = claim["at_least"], claim["at_most"]
-    bounds = [f"at least {low:.10g}" if low is not None else ""]
-    bounds += [f"at most {high:.10g}" if high is not None else ""]
-    return {"value": value, "bound": " and ".join(b for b in bounds if b)}
+    if low is None:
+        bound = f"at most {number_text(high)}"
+    elif high is None:
+        bound = f"at least {number_text(low)}"
+    else:
+        bound = f"{number_text(low)} to {number_text(high)}"
+    return {
+        "value": number_text(claim["value"], claim["uncertainty"]),
+        "n": "" if claim["n"] is None else f"n = {claim['n']:,}",
+        "bound": bound,
+    }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -135,6 +135,13 @@ def save(
     write_whole(weights, blob)
     write_whole(weights.with_suffix(".json"), (json.dumps(description, indent=1) + "\n").encode())
     return weights
+
+
+def provide(names: Sequence[str], folder: Path = CHECKPOINTS) -> None:
+    """Train and save those of the models that have no checkpoint in ``folder``, one by one."""
+    for name in names:
+        if not (Path(folder) / f"{name}.json").exists():
+            save(name, train(name), folder)
 
 
 def check_free(name: str, folder: Path = CHECKPOINTS, overwrite: bool = False) -> None:

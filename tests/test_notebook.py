@@ -1,0 +1,186 @@
+"""The contract between notebooks and library: parameters, seeds, claims, freshness."""
+
+import json
+
+import nbformat
+import pytest
+import torch
+from nbformat.v4 import new_code_cell, new_notebook
+
+from diffot import freshness, notebook
+from diffot.notebook import ClaimError, begin
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A folder with one notebook "N1" that declares one parameter of its own."""
+    cell = new_code_cell('PROFILE = "default"\nSEED = 0\nSTEPS = 30\nWIDTH = 0.5')
+    cell.metadata["tags"] = ["parameters"]
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "N1.ipynb")
+    monkeypatch.setattr(notebook, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(notebook, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(notebook, "glue", lambda *a, **k: None)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def start(profile="default", seed=0, steps=30, width=0.5):
+    return begin("N1", profile, seed, STEPS=steps, WIDTH=width)
+
+
+def claim(run, value=1.0, name="N1.value", **more):
+    run.claim(name, value, "The value", **{"at_least": 0.5, **more})
+
+
+def test_unknown_and_mistyped_parameters_are_refused(book):
+    with pytest.raises(ValueError, match="unknown profile 'fats'; did you mean fast or default"):
+        start(profile="fats")
+    with pytest.raises(
+        ValueError, match=r"STEPZ.*did you mean STEPS or SEED.*PROFILE, SEED, STEPS"
+    ):
+        begin("N1", "fast", 0, STEPS=30, WIDTH=0.5, STEPZ=3)
+    with pytest.raises(ValueError, match="not told its parameter WIDTH"):
+        begin("N1", "fast", 0, STEPS=30)
+    with pytest.raises(ValueError, match="STEPS is '30'; expected a value of type int"):
+        start(steps="30")
+    with pytest.raises(ValueError, match="SEED is -1"):
+        start(seed=-1)
+    start(width=2)  # a whole number is fine for a real one
+
+
+def test_draws_for_one_purpose_do_not_depend_on_others(book):
+    def draws(run, key):
+        return torch.rand(3, generator=run.generator(key)).tolist()
+
+    first, second = start(), start()
+    draws(second, "something new")
+    assert draws(first, "latents") == draws(second, "latents")
+    assert draws(first, "latents") != draws(first, "other")
+    assert draws(first, "latents") != draws(start(seed=1), "latents")
+
+
+def test_profiles_choose_sizes(book):
+    sizes = [start(profile=p).n(fast=1, default=2, full=3) for p in notebook.PROFILES]
+    assert sizes == [1, 2, 3]
+
+
+@pytest.mark.parametrize("bounds", [{"at_least": 1.1}, {"at_least": None, "at_most": 0.9}])
+def test_a_violated_claim_raises(book, bounds):
+    with pytest.raises(ClaimError, match=r"N1.value: The value: 1, but the claim says at"):
+        claim(start(), **bounds)
+
+
+def test_claims_that_cannot_fail_or_are_incomplete_are_refused(book):
+    run = start()
+    with pytest.raises(ValueError, match="cannot fail"):
+        claim(run, at_least=None)
+    with pytest.raises(ValueError, match="not a finite number"):
+        claim(run, float("nan"))
+    with pytest.raises(ValueError, match="needs a verdict"):
+        claim(run, hypothesis="Hypothesis 1")
+    with pytest.raises(ValueError, match="unknown hypothesis 'Hypothesis 11'"):
+        claim(run, hypothesis="Hypothesis 11", verdict="holds")
+    with pytest.raises(ValueError, match="unknown verdict 'proved'"):
+        claim(run, hypothesis="Hypothesis 1", verdict="proved")
+    claim(run)
+    with pytest.raises(ValueError, match="made twice"):
+        claim(run)
+    with pytest.raises(ValueError, match="no claim of N1 bears on Hypothesis 1"):
+        run.verdict("Hypothesis 1", "holds", "of nothing")
+
+
+def test_the_official_run_writes_to_results_and_others_beside_themselves(book):
+    for run in (start(), start(seed=3), start(profile="fast"), start(steps=31)):
+        claim(run, 0.98765, uncertainty=0.0123, n=10, digits=2)
+        run.finish()
+    (official,) = (book / "results").iterdir()
+    assert official.name == "N1.json"
+    beside = sorted(p.name for p in book.glob("*.json"))
+    assert beside == [
+        "N1.default.seed0.json", "N1.default.seed3.json", "N1.fast.seed0.json",
+    ]  # fmt: skip
+    record = json.loads(official.read_text())["claims"]["N1.value"]
+    assert (record["value"], record["uncertainty"], record["n"]) == (0.99, 0.01, 10)
+
+
+def test_other_parameters_than_the_committed_ones_are_not_held_to_the_claims(book, capsys):
+    claim(start(steps=31), 0.1)
+    assert "not so with these parameters" in capsys.readouterr().out
+    with pytest.raises(ClaimError):
+        claim(start(seed=31), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("value", "uncertainty", "text"),
+    [
+        (0.178, None, "0.178"),
+        (52.0, 1.0, "52 ± 1"),
+        (200_000.0, None, "200,000"),
+        (7.7e-5, 7e-6, "(7.7 ± 0.7) × 10⁻⁵"),
+        (3e-13, None, "3 × 10⁻¹³"),
+        (0.0, None, "0"),
+        (-0.25, 0.5, "-0.25 ± 0.5"),
+    ],
+)
+def test_numbers_are_written_for_readers(value, uncertainty, text):
+    assert notebook.number_text(value, uncertainty) == text
+
+
+# --- Freshness: which edits make outputs stale ------------------------------------------------
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A small library of two modules, one imported by the other, and a notebook."""
+    folder = tmp_path / "diffot"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "low.py").write_text(
+        '"""Low."""\n\ndef f(x):\n    """Double."""\n    return 2 * x\n'
+    )
+    (folder / "high.py").write_text("from diffot import low\n\ny = low.f(1)\n")
+    (folder / "other.py").write_text("z = 1\n")
+    path = tmp_path / "N.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("from diffot.high import y\ny")]), path)
+    monkeypatch.setattr(freshness, "LIBRARY", folder)
+    return folder, path
+
+
+def edited(path, old, new):
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new))
+
+
+def test_code_and_imported_modules_count(library):
+    folder, path = library
+    hashes = [freshness.code_hash(path)]
+    edited(folder / "low.py", "2 * x", "3 * x")  # imported by an imported module
+    hashes.append(freshness.code_hash(path))
+    edited(path, '"y"', '"y + 1"')
+    hashes.append(freshness.code_hash(path))
+    assert len(set(hashes)) == 3
+
+
+def test_comments_docstrings_layout_and_other_modules_do_not_count(library):
+    folder, path = library
+    before = freshness.code_hash(path)
+    edited(folder / "low.py", '"""Double."""', '"""Twice x."""  # and more')
+    edited(folder / "low.py", "2 * x", "(2  *  x)")
+    edited(folder / "other.py", "z = 1", "z = 2")
+    edited(path, '"y"', '"y  # the value"')
+    assert freshness.code_hash(path) == before
+
+
+def test_executing_makes_fresh_and_a_failure_keeps_the_old_outputs(library):
+    _, path = library
+    nbformat.write(new_notebook(cells=[new_code_cell("print(6 * 7)")]), path)
+    assert not freshness.is_fresh(path)
+    freshness.execute(path)
+    assert freshness.is_fresh(path)
+    assert nbformat.read(path, 4).cells[0].outputs[0].text == "42\n"
+    edited(path, "print(6 * 7)", "1 / 0")
+    before = path.read_bytes()
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        freshness.execute(path)
+    assert path.read_bytes() == before and not freshness.is_fresh(path)

@@ -1,0 +1,190 @@
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from diffot import mixtures, samplers, schedules
+from diffot.predictors import ExactPredictor, as_predictor
+
+
+def normal(n, seed=0, dtype=torch.float64):
+    return torch.randn(n, 2, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def diffusers_scheduler(monkeypatch, kind, **more):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "float32", torch.float64)  # they ask for it by name
+        return kind(
+            num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02,
+            beta_schedule="scaled_linear", clip_sample=False, **more,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("t", [1000, 500, 50])
+def test_one_ddim_step_agrees_with_diffusers(oblique, schedule, monkeypatch, eta, t):
+    exact, x = ExactPredictor(oblique, schedule), normal(50)
+    theirs = diffusers_scheduler(monkeypatch, diffusers.DDIMScheduler, set_alpha_to_one=True)
+    theirs.set_timesteps(20)  # steps of 50
+    stepped = theirs.step(
+        exact(x, t), t - 1, x, eta=eta, generator=torch.Generator().manual_seed(3)
+    ).prev_sample
+    ours = samplers.ddim(
+        exact, x, [t, t - 50], eta=eta, generator=torch.Generator().manual_seed(3)
+    )
+    assert (ours - stepped).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("variance", "theirs"), [("beta", "fixed_large"), ("posterior", "fixed_small")]
+)
+def test_a_whole_ddpm_run_agrees_with_diffusers(oblique, schedule, monkeypatch, variance, theirs):
+    exact, x = ExactPredictor(oblique, schedule), normal(20)
+    ours = samplers.ddpm(exact, x, torch.Generator().manual_seed(7), variance)
+    scheduler = diffusers_scheduler(monkeypatch, diffusers.DDPMScheduler, variance_type=theirs)
+    generator = torch.Generator().manual_seed(7)
+    for t in scheduler.timesteps.tolist():
+        x = scheduler.step(exact(x, t + 1), t, x, generator=generator).prev_sample
+    assert (ours - x).abs().max() < 1e-10  # 1000 steps; single ones below
+
+
+@pytest.mark.parametrize("variance", ["beta", "posterior"])
+def test_one_ddpm_step_agrees_with_diffusers(oblique, monkeypatch, variance):
+    """A schedule with two steps has one step with noise and one without."""
+    schedule, x = schedules.linear(2, 0.1, 0.4), normal(50)
+    exact = ExactPredictor(oblique, schedule)
+    kind = {"beta": "fixed_large", "posterior": "fixed_small"}[variance]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "float32", torch.float64)
+        scheduler = diffusers.DDPMScheduler(
+            2, 0.1, 0.4, "linear", clip_sample=False, variance_type=kind
+        )
+    ours = samplers.ddpm(exact, x, torch.Generator().manual_seed(1), variance)
+    generator = torch.Generator().manual_seed(1)
+    for t in (1, 0):
+        x = scheduler.step(exact(x, t + 1), t, x, generator=generator).prev_sample
+    assert (ours - x).abs().max() < 1e-12
+
+
+def test_ddim_converges_to_the_probability_flow_at_first_order(schedule):
+    """The flow of a Gaussian is linear: x_0 - m = s / sd_T (x_T - alpha_T m)."""
+    law = mixtures.GaussianMixture([1.0], [[2.0, -1.0]], [[[0.5, 0.0], [0.0, 2.0]]])
+    x_T, alpha = normal(500), schedule.alpha(schedule.T)
+    end = law.diffused(schedule.alpha_bar[-1])
+    gain = (law.covariances[0].diagonal() / end.covariances[0].diagonal()).sqrt()
+    flow = law.means + gain * (x_T - alpha * law.means)
+    steps = [50, 100, 200, 500, 1000]
+    exact = ExactPredictor(law, schedule)
+    errors = [float((samplers.ddim(exact, x_T, s) - flow).norm()) for s in steps]
+    order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert 0.9 < order < 1.1
+
+
+def test_first_order_holds_for_a_mixture_too(schedule):
+    exact = ExactPredictor(mixtures.thesis_mixture("Low2DASymMix"), schedule)
+    x_T, T = normal(2000), schedule.T
+    # the reference: 8000 steps in real time
+    reference = samplers.ddim(exact, x_T, torch.linspace(T, 0, 8001).double().tolist())
+    steps = [50, 100, 200, 500]
+    errors = [
+        float((samplers.ddim(exact, x_T, s) - reference).norm(dim=1).median()) for s in steps
+    ]  # the median, since single latents next to a border change their mode
+    order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert 0.9 < order < 1.1
+
+
+@pytest.mark.parametrize("sampler", ["ddpm beta", "ddpm posterior", "ddim eta=1", "ddim eta=0.5"])
+def test_stochastic_samplers_reach_the_data_law(oblique, schedule, sampler, generator):
+    exact, n = ExactPredictor(oblique, schedule), 40_000
+    x_T = exact.prior().sample(n, generator)
+    if sampler.startswith("ddpm"):
+        x = samplers.ddpm(exact, x_T, generator, sampler.split()[1])
+    else:
+        x = samplers.ddim(exact, x_T, 1000, float(sampler.split("=")[1]), generator)
+    products = torch.stack([x[:, 0], x[:, 1], x[:, 0] ** 2, x[:, 1] ** 2, x[:, 0] * x[:, 1]], 1)
+    second = oblique.covariance + torch.outer(oblique.mean, oblique.mean)
+    expected = torch.stack([*oblique.mean, second[0, 0], second[1, 1], second[0, 1]])
+    error = products.std(0) / n**0.5
+    assert ((products.mean(0) - expected).abs() < 4 * error + 0.004).all()  # 0.004: 1000 steps
+
+
+def test_full_noise_ddim_is_ddpm_with_posterior_variance(oblique, schedule):
+    exact, x = ExactPredictor(oblique, schedule), normal(30)
+    ddpm = samplers.ddpm(exact, x, torch.Generator().manual_seed(5), "posterior")
+    ddim = samplers.ddim(exact, x, 1000, 1.0, torch.Generator().manual_seed(5))
+    assert (ddpm - ddim).abs().max() < 1e-9
+
+
+def test_path_begins_at_the_latent_and_ends_at_the_sample(oblique, schedule):
+    exact, x = ExactPredictor(oblique, schedule), normal(8)
+    path = samplers.ddim_path(exact, x, 12)
+    assert path.shape == (13, 8, 2)
+    assert torch.equal(path[0], x) and torch.equal(path[-1], samplers.ddim(exact, x, 12))
+    halfway = schedules.timesteps(schedule, 12)[:7].tolist()
+    assert (path[6] - samplers.ddim(exact, x, halfway)).abs().max() < 1e-12
+
+
+def test_samplers_are_differentiable(oblique, schedule):
+    exact, z = ExactPredictor(oblique, schedule), normal(1)
+    jacobian = torch.autograd.functional.jacobian(lambda x: samplers.ddim(exact, x, 20)[0], z)
+    h = 1e-6
+    for j in range(2):
+        step = torch.zeros(1, 2, dtype=torch.float64)
+        step[0, j] = h
+        slope = (samplers.ddim(exact, z + step, 20) - samplers.ddim(exact, z - step, 20)) / (
+            2 * h
+        )
+        assert (jacobian[:, 0, j] - slope[0]).abs().max() < 1e-6
+
+
+def test_same_seed_same_bytes_and_type_is_kept(oblique, schedule):
+    exact = ExactPredictor(oblique, schedule)
+    runs = [
+        samplers.ddpm(exact, normal(5, dtype=torch.float32), torch.Generator().manual_seed(s))
+        for s in (1, 1, 2)
+    ]
+    assert runs[0].dtype == torch.float32
+    assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
+
+
+def test_nothing_is_clipped(schedule):
+    far = mixtures.GaussianMixture([1.0], [[300.0, 0.0]], torch.eye(2)[None])
+    x = samplers.ddim(ExactPredictor(far, schedule), normal(4), 50)
+    assert (x[:, 0] > 250).all()
+
+
+def test_ddim_works_without_dividing_by_a_tiny_alpha():
+    """With alpha_T near 1e-8 an eps would lose the data's center; the denoised point keeps it."""
+    schedule = schedules.linear(200, 0.01, 0.36)
+    assert schedule.alpha(200) < 1e-8
+    law = mixtures.GaussianMixture([1.0], [[4.0, 4.0]], 0.01 * torch.eye(2)[None])
+    x = samplers.ddim(ExactPredictor(law, schedule), normal(100, dtype=torch.float32), 200)
+    assert (x.mean(0) - 4).abs().max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p, x: samplers.ddim(p, x, 0), "1 to T = 1000"),
+        (lambda p, x: samplers.ddim(p, x, 1001), "1 to T = 1000"),
+        (lambda p, x: samplers.ddim(p, x, 10, eta=1.5), "eta is 1.5"),
+        (lambda p, x: samplers.ddim(p, x, 10, eta=-0.1), "eta is -0.1"),
+        (lambda p, x: samplers.ddim(p, x, 10, eta=0.5), "no generator"),
+        (lambda p, x: samplers.ddpm(p, x, None), "no generator"),
+        (lambda p, x: samplers.ddpm(p, x, torch.Generator(), "big"), "'beta' or 'posterior'"),
+        (lambda p, x: samplers.ddim(p, x[0], 10), r"x_T\[None\]"),
+        (lambda p, x: samplers.ddim(p, x * float("nan"), 10), "NaN"),
+        (lambda p, x: samplers.ddim(p, torch.zeros(3, 5), 10), r"expected \(B, 2\)"),
+    ],
+)
+def test_bad_input_is_refused(oblique, schedule, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(ExactPredictor(oblique, schedule), normal(3))
+
+
+def test_a_refused_call_asks_the_predictor_nothing(schedule):
+    def never(x, t):
+        raise AssertionError("the predictor was called")
+
+    with pytest.raises(ValueError):
+        samplers.ddim(as_predictor(never, schedule), normal(3), 10, eta=0.5)

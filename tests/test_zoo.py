@@ -1,0 +1,102 @@
+import json
+
+import pytest
+import torch
+
+from diffot import __main__ as command
+from diffot import zoo
+from diffot.training import TrainResult
+
+NAMES = sorted(zoo.CONFIGS)
+
+
+@pytest.fixture
+def result() -> TrainResult:
+    network = zoo.build(zoo.config("Low2DSymMix").network, seed=3)
+    return TrainResult(network, losses=[0.5, 0.4], cpu_seconds=1.25)
+
+
+def test_round_trip(result, tmp_path):
+    zoo.save("Low2DSymMix", result, tmp_path)
+    loaded = zoo.load("Low2DSymMix", tmp_path)
+    for key, value in result.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[key], value)
+    recipe = zoo.config("Low2DSymMix")
+    assert torch.equal(loaded.schedule.alpha_bar, recipe.schedule.alpha_bar)
+    x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    share = torch.full((5,), 0.3)
+    assert torch.equal(loaded(x, 300), result.network(x, share).detach())
+    card = zoo.card("Low2DSymMix", tmp_path)
+    assert card["losses"] == [0.5, 0.4] and card["training"]["seed"] == recipe.training.seed
+    assert card["cpu_seconds"] == 1.2 and card["parameters"] == 16_962
+
+
+@pytest.mark.parametrize("where", [0, 100, -1])
+def test_a_flipped_byte_is_refused(result, tmp_path, where):
+    path = zoo.save("Low2DSymMix", result, tmp_path)
+    blob = bytearray(path.read_bytes())
+    blob[where] ^= 1
+    path.write_bytes(blob)
+    with pytest.raises(ValueError, match=r"damaged.*make train MODEL=Low2DSymMix"):
+        zoo.load("Low2DSymMix", tmp_path)
+
+
+def test_nothing_is_overwritten_unasked(result, tmp_path):
+    path = zoo.save("Low2DSymMix", result, tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="OVERWRITE=1"):
+        zoo.save("Low2DSymMix", result, tmp_path)
+    assert path.read_bytes() == before
+    zoo.save("Low2DSymMix", result, tmp_path, overwrite=True)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_debris(result, tmp_path, monkeypatch):
+    path = zoo.save("Low2DSymMix", result, tmp_path)
+    before = path.read_bytes()
+
+    def full_disk(*arguments):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        zoo.save("Low2DSymMix", result, tmp_path, overwrite=True)
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "Low2DSymMix.json", "Low2DSymMix.safetensors",
+    ]  # fmt: skip
+
+
+def test_missing_files_and_names_are_explained(result, tmp_path):
+    with pytest.raises(ValueError, match="did you mean Low2DSymMix"):
+        zoo.load("Low2DSymMx")
+    with pytest.raises(FileNotFoundError, match="make train MODEL=Low2DASymMix"):
+        zoo.load("Low2DASymMix", tmp_path)
+    zoo.save("Low2DSymMix", result, tmp_path).unlink()
+    with pytest.raises(FileNotFoundError, match=r"weights .* are missing"):
+        zoo.load("Low2DSymMix", tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_checkpoints_are_of_the_present_recipe_and_cost_at_most_a_minute(name):
+    card, recipe = zoo.card(name), zoo.config(name)
+    assert card["data"] == recipe.data
+    assert card["network"] == recipe.network
+    assert card["training"] == json.loads(json.dumps(vars(recipe.training)))
+    assert card["schedule"] == {"name": recipe.schedule.name, **recipe.schedule.parameters}
+    assert card["cpu_seconds"] <= 60
+    zoo.load(name)
+
+
+def test_command_line_refuses_before_it_trains(capsys):
+    assert command.main(["train", "Low2DSymMix"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert command.main(["train", "Low2D"]) == 2
+    assert "unknown model 'Low2D'; did you mean" in capsys.readouterr().err
+    assert command.main(["run", "L2"]) == 2
+    assert "unknown notebook" in capsys.readouterr().err
+
+
+def test_command_line_lists_models(capsys):
+    assert command.main(["info"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in NAMES)
