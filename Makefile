@@ -1,0 +1,57 @@
+# Targets for readers and developers; `make` alone lists them.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+BOOK := _config.yml _toc.yml $(shell find book -type f) data/hypotheses.json $(wildcard data/results/*.json)
+
+.PHONY: help book test run serve train bench lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make book                 set up and build the book into _build/html"
+	@echo "make test                 set up and run everything that CI runs"
+	@echo "make run [ALL=1]          execute notebooks in place, the stale ones or all"
+	@echo "make serve                build the book and serve it on localhost:8000"
+	@echo "make train MODEL=NAME     train a model [OVERWRITE=1 to replace its checkpoint]"
+	@echo "make bench                measure speed"
+	@echo "make lint                 check the style of code and notebooks"
+	@echo "make clean                remove what was built; the virtual environment stays"
+
+.venv/.installed: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; try: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+		{ echo "no virtual environment could be made; on Debian: apt install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
+	@touch $@
+
+_build/html/.complete: .venv/.installed $(BOOK) $(NOTEBOOKS)
+	$(BIN)/jupyter-book build . -W --keep-going -n
+	@touch $@
+
+book: _build/html/.complete
+	@echo "the book: $(CURDIR)/_build/html/index.html"
+
+test: .venv/.installed
+	$(BIN)/python tests/run_all.py
+
+run: .venv/.installed
+	$(BIN)/python -m diffot run $(if $(ALL),--all)
+
+serve: book
+	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000
+
+train: .venv/.installed
+	@test -n "$(MODEL)" || { echo "say which: make train MODEL=NAME"; $(BIN)/python -m diffot info; exit 1; }
+	$(BIN)/python -m diffot train $(MODEL) $(if $(OVERWRITE),--overwrite)
+
+bench: .venv/.installed
+	@for file in benchmarks/*.py; do $(BIN)/python $$file; done
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf _build

@@ -1,0 +1,47 @@
+"""Run everything that CI runs, each part even if an earlier one failed, and say how it went."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+PYTEST = [str(BIN / "pytest"), "--tb=short"]
+NOTEBOOKS = "tests/test_all_notebooks.py"
+FRESHNESS = f"{NOTEBOOKS}::test_outputs_are_fresh"
+
+# Parts run two processes at a time; one thread each keeps them out of each other's way.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+PARTS = {
+    "ruff: lint": [str(BIN / "ruff"), "check", "."],
+    "ruff: format": [str(BIN / "ruff"), "format", "--check", "."],
+    "freshness": [*PYTEST, FRESHNESS],
+    "unit tests": [*PYTEST, f"--ignore={NOTEBOOKS}", "--ignore=tests/test_book.py", "-n", "2"],
+    "nbval": [*PYTEST, "--nbval", "notebooks", "-n", "2", "--dist", "loadfile"],
+    "papermill": [*PYTEST, NOTEBOOKS, f"--deselect={FRESHNESS}", "-n", "2"],
+    "book: build": ["make", "book"],
+    "book: check": [*PYTEST, "tests/test_book.py"],
+}
+
+
+def main() -> int:
+    rows = []
+    for name, command in PARTS.items():
+        print(f"\n=== {name}", flush=True)
+        start = time.perf_counter()
+        code = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=False).returncode
+        rows.append((name, code == 0, time.perf_counter() - start))
+    print("\n=== summary")
+    for name, passed, seconds in rows:
+        print(f"{name:14} {'passed' if passed else 'FAILED':8} {seconds:6.1f} s")
+    failed = sum(not passed for _, passed, _ in rows)
+    print(f"total {sum(seconds for *_, seconds in rows):.0f} s")
+    print(f"{len(rows) - failed} passed, {failed} failed")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

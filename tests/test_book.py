@@ -1,0 +1,86 @@
+"""The built book, and the checker that reads it."""
+
+import json
+
+import pytest
+from bs4 import BeautifulSoup
+from check_html import problems
+
+from diffot import paths
+from diffot.notebook import claim_text
+
+HTML = paths.ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def built():
+    assert (HTML / ".complete").exists(), "there is no complete build of the book; run: make book"
+    return HTML
+
+
+def test_the_book_has_no_problems(built):
+    assert problems(built) == []
+
+
+def test_mathematics_is_drawn_by_the_copy_in_the_book(built):
+    page = BeautifulSoup((built / "book" / "background.html").read_text(), "html.parser")
+    sources = [s["src"] for s in page.find_all("script", src=True) if "mathjax" in s["src"]]
+    assert [s.split("/")[-1].split("?")[0] for s in sources] == ["tex-svg-full.js"]
+    assert (built / "_static" / "mathjax" / "LICENSE").exists()
+
+
+def test_every_claim_and_verdict_is_on_the_page(built):
+    text = BeautifulSoup((built / "book" / "claims.html").read_text(), "html.parser").text
+    for path in paths.RESULTS.glob("*.json"):
+        record = json.loads(path.read_text())
+        for name, claim in record["claims"].items():
+            shown = claim_text(claim)
+            assert name in text and shown["value"] in text and shown["bound"] in text
+        for hypothesis, judged in record["verdicts"].items():
+            assert f"{hypothesis}: {judged['verdict']}" in text
+
+
+def test_notebooks_can_be_downloaded(built):
+    for path in paths.NOTEBOOKS.glob("*.ipynb"):
+        page = BeautifulSoup(
+            (built / "notebooks" / f"{path.stem}.html").read_text(), "html.parser"
+        )
+        links = [a["href"] for a in page.find_all("a", href=True) if a["href"].endswith(".ipynb")]
+        assert links and ((built / "notebooks") / links[0]).resolve().read_bytes()
+
+
+GOOD = '<article><p id="here">text</p><a href="#here">x</a></article>'
+
+
+@pytest.mark.parametrize(
+    ("html", "problem"),
+    [
+        ('<script src="https://cdn.example/x.js"></script>', "external <script src>"),
+        ('<link rel="stylesheet" href="//fonts.example/x.css">', "external <link href>"),
+        ('<img src="https://example.org/x.png" alt="a plot of x">', "external <img src>"),
+        ('<style>@import "https://example.org/x.css";</style>', "external @import"),
+        ("<style>p { background: url(//x.org/x.png) }</style>", "external url("),
+        ('<script>import("https://cdn.example/x.js")</script>', "external in script"),
+        ('<a href="nowhere.html">x</a>', "broken link"),
+        ('<a href="#nowhere">x</a>', "broken anchor"),
+        ('<a href="other.html#nowhere">x</a>', "broken anchor"),
+        ('<img src="missing.png" alt="a plot of x">', "missing file"),
+        ('<img src="x.png">', "without a description"),
+        ('<img src="x.png" alt="../_images/x.png">', "without a description"),
+        ("<article><pre>Traceback (most recent call last):</pre></article>", "Traceback"),
+        ("<article><p>value {glue:text}`x`</p></article>", "{glue:"),
+    ],
+)
+def test_the_checker_finds(html, problem, tmp_path):
+    (tmp_path / "x.png").write_bytes(b"")
+    (tmp_path / "other.html").write_text(GOOD)
+    (tmp_path / "page.html").write_text(GOOD)
+    assert problems(tmp_path) == []
+    (tmp_path / "page.html").write_text(GOOD + html)
+    (found,) = problems(tmp_path)
+    assert found.startswith("page.html: ") and problem in found
+
+
+def test_the_checker_reads_style_sheets(tmp_path):
+    (tmp_path / "x.css").write_text("p { background: url(https://example.org/x.png) }")
+    assert len(problems(tmp_path)) == 1
