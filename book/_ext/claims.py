@@ -82,6 +82,6 @@ def _table(hypothesis: str | None, results: list[dict]) -> str:
                 see = f"{{numref}}`{claim['figure']}`"
             verdict = [f"{claim['verdict']}: {claim['because']}"] * judged
             what = f"{claim['says']} <br>`{name}`"
-            value = "<br>".join(filter(None, [text["value"], text["n"]]))
+            value = "<br>".join(filter(None, [text["value"], text["n"].replace(" ", "\u00a0")]))
             rows.append([what, value, text["bound"], *verdict, profile, see])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -10,15 +10,21 @@ says by how much a pairing misses it. (W1, the mean distance, is the case ``orde
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import ot
 import torch
-from scipy import optimize, special
+from scipy import special
 from torch import Tensor
 
-from diffot.errors import require, require_points
+from diffot.errors import require, require_finite, require_points
+from diffot.mixtures import GaussianMixture
+
+TransportMap = Callable[[Tensor], Tensor]  # points (B, d) to points (B, d)
 
 
 def _check_pair(x: Tensor, y: Tensor) -> None:
@@ -91,131 +97,379 @@ def relative_excess_cost(x: Tensor, y: Tensor, optimal: Tensor | None = None) ->
     return (transport_cost(x, y) - least) / least
 
 
-# --- Semi-discrete transport: from N(0, I) in the plane to finitely many points ---------------
+# --- Maps between Gaussian mixtures -----------------------------------------------------------
+#
+# In one dimension everything goes through the normal score Phi^{-1}(F(x)), the map to N(0, 1):
+# unlike the probability F(x), it resolves both tails.
 
-_REACH = 1e3  # unbounded cells are cut off here; N(0, I) has no mass beyond in float64
 
+def quantile_map(source: GaussianMixture, target: GaussianMixture) -> TransportMap:
+    r"""The optimal map in one dimension, :math:`x \mapsto F_b^{-1}(F_a(x))`.
 
-def power_cell(x: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-    r"""Index of the power cell that holds x: the k with the smallest
-    :math:`\|x - p_k\|^2 - w_k` (Aurenhammer 1987).
+    The only increasing map from one law to the other, optimal for every convex cost (Peyré &
+    Cuturi 2019, remark 2.30). Where the target has a density it is met to about 1e-14; in a gap
+    between two modes, where the mass is nearly nothing, the point itself is less sharply
+    determined by its probability. No gradients.
 
     Args:
-        x: shape (B, d). points: shape (K, d). weights: shape (K,).
+        source, target: the laws F_a and F_b, with d = 1.
 
     Returns:
-        int64 of shape (B,).
-    """
-    require_points(x, points.shape[1])
-    return (2 * x @ points.T - (points**2).sum(1) + weights).argmax(1)
-
-
-def power_cell_polygon(k: int, points: Tensor, weights: Tensor) -> Tensor:
-    """Corners of one power cell in the plane, counter-clockwise, shape (V, 2).
-
-    Cells that reach to infinity are cut off a thousand units from the origin; an empty cell
-    has no corners.
-
-    Args:
-        points: shape (K, 2). weights: shape (K,).
-    """
-    require_points(points, 2, "points")
-    corners = _REACH * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-    p, w = points.double().numpy(), weights.double().numpy()
-    for j in np.delete(np.arange(len(p)), k):
-        normal = 2 * (p[k] - p[j])
-        corners = _cut(corners, normal, (p[k] ** 2).sum() - (p[j] ** 2).sum() - w[k] + w[j])
-    return torch.from_numpy(corners)
-
-
-def _cut(corners: np.ndarray, normal: np.ndarray, level: float) -> np.ndarray:
-    """The part of a convex polygon where normal . x >= level (Sutherland & Hodgman 1974)."""
-    kept = []
-    height = corners @ normal - level
-    for i in range(len(corners)):
-        if height[i - 1] * height[i] < 0:
-            share = height[i - 1] / (height[i - 1] - height[i])
-            kept.append(corners[i - 1] + share * (corners[i] - corners[i - 1]))
-        if height[i] >= 0:
-            kept.append(corners[i])
-    return np.array(kept).reshape(-1, 2)
-
-
-def power_cell_masses(points: Tensor, weights: Tensor) -> Tensor:
-    r"""Mass of each power cell under N(0, I) in the plane, shape (K,), to about 1e-14.
-
-    A polygon is a signed sum of triangles between the origin and its edges. With h the distance
-    of an edge from the origin and a, b the positions of its ends along it, seen under the angle
-    :math:`\theta`, such a triangle holds
-    :math:`\theta / 2 \pi - T(h, b/h) + T(h, a/h)`, T being Owen's function (Owen 1956).
-
-    Args:
-        points: shape (K, 2). weights: shape (K,).
-    """
-    masses = []
-    for k in range(len(points)):
-        end = power_cell_polygon(k, points, weights).numpy()
-        start = np.roll(end, 1, axis=0)
-        edge = end - start
-        length = np.linalg.norm(edge, axis=1)
-        start, end, edge = (a[length > 0] for a in (start, end, edge / length[:, None]))
-        h = start[:, 0] * edge[:, 1] - start[:, 1] * edge[:, 0]
-        a, b = (start * edge).sum(1), (end * edge).sum(1)
-        h, a, b = (v[h != 0] for v in (h, a, b))  # an edge through the origin spans no triangle
-        angle = np.arctan(b / h) - np.arctan(a / h)
-        tail = special.owens_t(h, b / h) - special.owens_t(h, a / h)
-        masses.append((angle / (2 * np.pi) - tail).sum())
-    return torch.tensor(masses, dtype=torch.float64)
-
-
-def semidiscrete_weights(points: Tensor, masses: Tensor, tolerance: float = 1e-9) -> Tensor:
-    r"""Weights of the power diagram that is the optimal transport from N(0, I) to points.
-
-    For squared distance, the optimal map from a density to points p_k of mass m_k sends every
-    power cell to its point, with weights such that the cells hold the masses (Aurenhammer,
-    Hoffmann & Aronov 1998; Peyré & Cuturi 2019, section 5.2).
-
-    Args:
-        points: shape (K, 2), distinct. masses: shape (K,), positive, summing to 1.
-        tolerance: largest allowed error of a cell's mass.
-
-    Returns:
-        Shape (K,), mean zero.
+        A map of points of shape (B, 1).
 
     Raises:
-        ValueError: for points that coincide or masses that do not sum to 1.
-        RuntimeError: if the tolerance is not reached.
+        ValueError: if a mixture is not one-dimensional.
     """
-    require_points(points, 2, "points")
+    for name, law in (("source", source), ("target", target)):
+        require(law.dim == 1, f"{name} has dimension {law.dim}; the quantile map expects d = 1")
+
+    def block(x: Tensor) -> Tensor:
+        return _inverse_normal_score(_normal_score(x, *_line(source)), *_line(target))
+
+    def transport(x: Tensor) -> Tensor:
+        require_points(x, 1)
+        components = max(len(source.weights), len(target.weights))
+        return _in_parts(block, _double(x)[:, 0], components)[:, None].to(x)
+
+    return transport
+
+
+def gaussian_monge_map(
+    mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor
+) -> TransportMap:
+    r"""The optimal map from one Gaussian to another, :math:`x \mapsto m_b + A (x - m_a)`.
+
+    .. math:: A = C_a^{-1/2} \big(C_a^{1/2} C_b C_a^{1/2}\big)^{1/2} C_a^{-1/2}
+
+    (Peyré & Cuturi 2019, remark 2.31; thesis section 3.1 for the case C_a = I).
+
+    Args:
+        mean_a, mean_b: shape (d,). cov_a, cov_b: symmetric positive definite, shape (d, d).
+
+    Returns:
+        A map of points of shape (B, d).
+
+    Raises:
+        ValueError: if a shape or a covariance is not as above.
+    """
+    mean_a, mean_b = (torch.as_tensor(m, dtype=torch.float64) for m in (mean_a, mean_b))
+    for mean, cov in ((mean_a, cov_a), (mean_b, cov_b)):  # one component has all the checks
+        GaussianMixture(torch.ones(1), mean[None], torch.as_tensor(cov)[None])
     require(
-        len(masses) == len(points) and bool((masses > 0).all())
-        and abs(float(masses.sum()) - 1) < 1e-9,
-        f"masses {masses.tolist()} for {len(points)} points; "
-        "expected one positive number for each, summing to 1",
-    )  # fmt: skip
+        mean_a.shape == mean_b.shape,
+        f"the means have shapes {tuple(mean_a.shape)} and {tuple(mean_b.shape)}; "
+        "expected two Gaussians in the same dimension",
+    )
+    cov_a, cov_b = (torch.as_tensor(c, dtype=torch.float64) for c in (cov_a, cov_b))
+    root = _power(cov_a, 0.5)
+    inverse = _power(cov_a, -0.5)
+    matrix = inverse @ _power(root @ cov_b @ root, 0.5) @ inverse
+
+    def transport(x: Tensor) -> Tensor:
+        require_points(x, len(mean_a))
+        return (mean_b + (_double(x) - mean_a) @ matrix).to(x)
+
+    return transport
+
+
+def knothe_rosenblatt_map(
+    mixture: GaussianMixture, order: Sequence[int] | None = None
+) -> TransportMap:
+    r"""The Knothe-Rosenblatt ("CDF") map from N(0, I) to a mixture.
+
+    Coordinate by coordinate, each latent coordinate goes to the same quantile of the law of that
+    coordinate given those before it: :math:`y_i = F^{-1}(\Phi(z_i) \mid y_1, \dots, y_{i-1})`
+    (Rosenblatt 1952; Peyré & Cuturi 2019, remark 2.32). It transports exactly, depends on the
+    order of the coordinates and is in general not optimal. Given the first coordinates, a
+    Gaussian mixture is again one, with other weights; with the Cholesky factors L_k of the
+    covariances and :math:`u = L_k^{-1} (y - m_k)`, its components have the standard deviations
+    :math:`(L_k)_{ii}` and the means :math:`m_{k,i} + \sum_{j<i} (L_k)_{ij} u_j`. No gradients.
+
+    Args:
+        order: the coordinates from first to last, a permutation of 0, ..., d-1; by default in
+            their natural order.
+
+    Returns:
+        A map of latents of shape (B, d); 5000 points in the plane and 400 components take about
+        two seconds.
+
+    Raises:
+        ValueError: if ``order`` is no such permutation.
+    """
+    order = list(range(mixture.dim)) if order is None else list(order)
     require(
-        len(torch.unique(points, dim=0)) == len(points), "two of the points coincide; merge them"
+        sorted(order) == list(range(mixture.dim)),
+        f"order is {order}; expected each of the coordinates 0 to {mixture.dim - 1} once",
     )
+    means = mixture.means[:, order]
+    factors = torch.linalg.cholesky(mixture.covariances[:, order][:, :, order])
 
-    # A common shift of the points changes no cell; centered, with these first weights, the
-    # diagram is the Voronoi diagram of the points shrunk to the spread of N(0, I): none is empty.
-    centered = points.double() - points.double().mean(0)
-    squares = (centered**2).sum(1)
-    start = squares * (1 - 1 / squares.mean().clamp(min=1e-300).sqrt())
+    def block(z: Tensor) -> Tensor:
+        y = torch.empty_like(z)
+        log_weights = mixture.weights.log().expand(len(z), -1)
+        u = z.new_zeros(len(z), *means.shape)
+        for i in range(mixture.dim):
+            centers = means[:, i] + (factors[:, i, :i] * u[:, :, :i]).sum(2)
+            spreads = factors[:, i, i]
+            found = _inverse_normal_score(z[:, i], log_weights, centers, spreads)
+            y[:, order[i]] = found
+            u[:, :, i] = (found[:, None] - centers) / spreads
+            log_weights = torch.log_softmax(
+                log_weights - u[:, :, i] ** 2 / 2 - spreads.log(), dim=1
+            )
+        return y
 
-    def shifted(change: np.ndarray) -> Tensor:
-        return start + torch.from_numpy(np.append(change - 1, 0.0))
+    def transport(z: Tensor) -> Tensor:
+        require_points(z, mixture.dim, "z")
+        return _in_parts(block, _double(z)[:, order], len(means)).to(z)
 
-    def miss(change: np.ndarray) -> np.ndarray:
-        return (power_cell_masses(centered, shifted(change)) - masses).numpy()[:-1]
+    return transport
 
-    # The size of the first guess sets the solver's first trust region, hence the offset of 1.
-    found = optimize.least_squares(
-        miss, np.ones(len(points) - 1), xtol=1e-15, ftol=1e-15, gtol=1e-15
+
+def _double(x: Tensor) -> Tensor:
+    """Float64 on the CPU, without gradients."""
+    return x.detach().to("cpu", torch.float64)
+
+
+def _power(matrix: Tensor, exponent: float) -> Tensor:
+    """Power of a symmetric positive definite matrix."""
+    spectrum, axes = torch.linalg.eigh(matrix)
+    return (axes * spectrum**exponent) @ axes.mT
+
+
+def _in_parts(function: TransportMap, x: Tensor, components: int) -> Tensor:
+    """function(x), a few points at a time: an array of (points, components) takes 8 MiB."""
+    return torch.cat([function(part) for part in x.split(max(1, 2**20 // components))])
+
+
+def _line(mixture: GaussianMixture) -> tuple[Tensor, Tensor, Tensor]:
+    """Log weights, means and standard deviations of a mixture with d = 1, each (1, K)."""
+    spreads = mixture.covariances[:, 0, 0].sqrt()
+    return tuple(a[None] for a in (mixture.weights.log(), mixture.means[:, 0], spreads))
+
+
+def _log_cdf(u: Tensor, log_weights: Tensor) -> Tensor:
+    """log F from the standardized distances u of shape (B, K); (B,)."""
+    return torch.logsumexp(log_weights + torch.special.log_ndtr(u), 1)
+
+
+def _score_of_log(log_probability: Tensor) -> Tensor:
+    return torch.from_numpy(special.ndtri_exp(log_probability.numpy()))
+
+
+def _normal_score(x: Tensor, log_weights: Tensor, means: Tensor, spreads: Tensor) -> Tensor:
+    """Phi^{-1}(F(x)) at x of shape (B,); the mixtures are (1 or B, K)."""
+    u = (x[:, None] - means) / spreads
+    below, above = _log_cdf(u, log_weights), _log_cdf(-u, log_weights)
+    score = _score_of_log(torch.minimum(below, above))
+    return torch.where(below < above, score, -score)
+
+
+def _inverse_normal_score(
+    score: Tensor, log_weights: Tensor, means: Tensor, spreads: Tensor
+) -> Tensor:
+    """The x with Phi^{-1}(F(x)) = score, of shape (B,); the mixtures are (1 or B, K).
+
+    The quantile lies between the smallest and the greatest quantile of a component. Within these
+    bounds, Newton's method for the normal score, which is a straight line for a single Gaussian
+    and nearly one in the tails of a mixture; bisection where Newton's step leaves the bounds or
+    is not half as long as the one before. Positive scores are mirrored, so that only lower tails
+    occur.
+    """
+    sign = torch.where(score > 0, -1.0, 1.0).to(score)
+    score = sign * score
+    log_weights, means, spreads = (
+        a.expand(len(score), -1) for a in (log_weights, sign[:, None] * means, spreads)
     )
-    weights = shifted(found.x)
-    error = float((power_cell_masses(centered, weights) - masses).abs().max())
-    if error > tolerance:
-        raise RuntimeError(f"cell masses are off by {error:.1e}, more than {tolerance:.1e}")
-    weights += (points.double() ** 2).sum(1) - squares
-    return weights - weights.mean()
+    quantiles = means + spreads * score[:, None]
+    low, high = quantiles.amin(1), quantiles.amax(1)
+    x = (log_weights.exp() * quantiles).sum(1).clamp(low, high)
+    last_step = high - low
+    open_ = torch.arange(len(score))  # points not found yet
+    while len(open_):
+        step, above = _newton_step(
+            x[open_], score[open_], log_weights[open_], means[open_], spreads[open_]
+        )
+        high[open_] = torch.where(above, x[open_], high[open_])
+        low[open_] = torch.where(above, low[open_], x[open_])
+        new = x[open_] + step
+        # A step that is not a number fails each comparison.
+        sound = (new >= low[open_]) & (new <= high[open_])
+        sound &= step.abs() <= 0.5 * last_step[open_]
+        new = torch.where(sound, new, (low[open_] + high[open_]) / 2)
+        last_step[open_] = (new - x[open_]).abs()
+        x[open_] = new
+        scale = spreads[open_].amin(1) + new.abs()
+        open_ = open_[last_step[open_] > 4e-16 * scale]
+    return sign * x
+
+
+def _newton_step(
+    x: Tensor, score: Tensor, log_weights: Tensor, means: Tensor, spreads: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Newton's step towards the score, and whether x is beyond it."""
+    u = (x[:, None] - means) / spreads
+    found = _score_of_log(_log_cdf(u, log_weights))
+    log_density = torch.logsumexp(log_weights - spreads.log() - u**2 / 2, 1)
+    slope = (log_density + found**2 / 2).exp()  # the factors 1 / sqrt(2 pi) cancel
+    return (score - found) / slope, found > score
+
+
+# --- Certificates that a map is not optimal ---------------------------------------------------
+
+
+def jacobian_asymmetry(jacobian: Tensor) -> Tensor:
+    r""":math:`\|J - J^T\| / \|J\|` in the Frobenius norm, between 0 and 2.
+
+    The Jacobian of an optimal map is the Hessian of a convex function (Brenier 1991): symmetric,
+    so that this is zero, with eigenvalues that are not negative.
+
+    Args:
+        jacobian: one matrix for each point, shape (B, d, d).
+
+    Returns:
+        Shape (B,).
+    """
+    require(
+        jacobian.ndim == 3 and jacobian.shape[1] == jacobian.shape[2],
+        f"jacobian has shape {tuple(jacobian.shape)}; expected (B, d, d), one matrix per point",
+    )
+    norm = torch.linalg.matrix_norm
+    size = norm(jacobian)
+    require(
+        bool((size > 0).all() & torch.isfinite(size).all()),
+        "a Jacobian is zero or not finite; leave such points out",
+    )
+    return norm(jacobian - jacobian.mT) / size
+
+
+_MOST_POINTS = 20_000
+
+
+@dataclass(frozen=True)
+class CycleCertificate:
+    """What moving every image of a cycle on to its neighbor gains; see :func:`cycle_certificate`.
+
+    Attributes:
+        points: the points x_i of the cycle, float64 of shape (L, d).
+        images: their images y_i, float64 of shape (L, d).
+        gain: mean squared distance before minus after; positive if the map is not optimal.
+        error: bound on the error of the gain.
+        covariance: twice the mean of <x_i, y_i>, both centered. Only this part of the cost
+            depends on the pairing; gain / covariance is free of units and origin.
+    """
+
+    points: Tensor
+    images: Tensor
+    gain: float
+    error: float
+    covariance: float
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the gain is beyond doubt: more than ten times the bound on its error."""
+        return self.gain > 10 * self.error
+
+
+def cycle_certificate(
+    transport_map: TransportMap,
+    center: Tensor,
+    jacobian: Tensor,
+    radius: float = 0.1,
+    points: int | None = None,
+    refined: TransportMap | None = None,
+) -> CycleCertificate:
+    r"""Try to prove, with finitely many points around a center, that a map is not optimal.
+
+    The graph of an optimal map is cyclically monotone (Villani 2009, theorem 5.10): for no points
+    x_1, ..., x_L is it cheaper to pair each with the image of the next one. The gain is
+
+    .. math:: \frac1L \sum_i \|x_i - y_i\|^2 - \frac1L \sum_i \|x_i - y_{i+1}\|^2
+              = \frac2L \sum_i \langle x_i, y_{i+1} - y_i \rangle .
+
+    For a linear map with symmetric part S > 0 and antisymmetric part A, take the points
+    :math:`S^{-1/2} u_i` with unit vectors u_i that turn by an angle :math:`\delta` in the
+    plane, and against the sense, in which :math:`B = S^{-1/2} A S^{-1/2}` turns most, by b.
+    The gain is :math:`2 (b \sin\delta - 1 + \cos\delta)`, positive if
+    :math:`\tan(\delta / 2) < b`: an asymmetry of one percent needs some 300 points. By default
+    :math:`\tan(\delta / 2) = b / 2`. If S has an eigenvalue that is not positive, the cycle is
+    two points in that direction.
+
+    The Jacobian only says where to look: if it is wrong, a certificate may be missed, but none
+    is false. The bound on the error of the gain comes from the change of the images under
+    refinement, which does not have to be small at one point only by accident, and from the
+    rounding of the images in their type.
+
+    Args:
+        transport_map: called once, with all the points.
+        center: shape (d,), d at least 2.
+        jacobian: derivative of the map at the center, exact or not, shape (d, d).
+        radius: greatest distance of a point from the center.
+        points: length L of the cycle, at least 2; by default chosen as said, at most 20000.
+        refined: the same map, computed more accurately; the gain is then this map's. Without it
+            the images are taken to be exact up to rounding.
+
+    Raises:
+        ValueError: if a shape, the radius or the number of points is not as above.
+    """
+    cycle = _cycle(*_checked_cycle(center, jacobian, radius, points))
+    images = transport_map(cycle)
+    _check_pair(cycle, images)
+    rounding = torch.finfo(images.dtype).eps * images.double().norm(dim=1).max()
+    images, change = images.detach().double(), torch.zeros_like(cycle)
+    if refined is not None:
+        coarse, images = images, refined(cycle).detach().double()
+        _check_pair(cycle, images)
+        change = images - coarse
+    around = cycle - cycle.mean(0)
+    gain = 2 * (around * (images.roll(-1, 0) - images)).sum(1).mean()
+    # Summed by parts the gain is linear in the images, with the sides of the cycle as factors.
+    sides = (cycle - cycle.roll(1, 0)).norm(dim=1)
+    error = 2 * (sides * ((change - change.mean(0)).norm(dim=1) + rounding)).mean()
+    covariance = 2 * (around * (images - images.mean(0))).sum(1).mean()
+    return CycleCertificate(cycle, images, float(gain), float(error), float(covariance))
+
+
+def _checked_cycle(
+    center: Tensor, jacobian: Tensor, radius: float, points: int | None
+) -> tuple[Tensor, Tensor, float, int | None]:
+    require(
+        center.ndim == 1 and len(center) >= 2 and jacobian.shape == (len(center), len(center)),
+        f"center and jacobian have shapes {tuple(center.shape)} and {tuple(jacobian.shape)}; "
+        "expected (d,) and (d, d) with d at least 2",
+    )
+    require_finite(center, "center")
+    require_finite(jacobian, "jacobian")
+    require(
+        0 < radius < math.inf, f"radius is {radius}; expected a positive number, 0.02 to 0.3 say"
+    )
+    require(
+        points is None or (isinstance(points, int) and points >= 2),
+        f"points is {points!r}; expected a whole number of at least 2, or None to choose it "
+        "by the asymmetry",
+    )
+    return _double(center), _double(jacobian), radius, points
+
+
+def _cycle(center: Tensor, jacobian: Tensor, radius: float, points: int | None) -> Tensor:
+    """Corners of the cycle, float64 of shape (L, d)."""
+    spectrum, axes = torch.linalg.eigh((jacobian + jacobian.mT) / 2)
+    if spectrum[0] <= 0:
+        half_axes = torch.stack([axes[:, 0], torch.zeros_like(center)], dim=1)
+        points = points or 2
+    else:
+        root = (axes * spectrum**-0.5) @ axes.mT  # S^{-1/2}
+        turn = root @ (jacobian - jacobian.mT) @ root / 2
+        rates, planes = torch.linalg.eigh(1j * turn)
+        # turn takes the real part to b times the imaginary part, and that to -b times the real.
+        half_axes = root @ torch.stack([planes[:, -1].imag, planes[:, -1].real], dim=1)
+        points = points or _cycle_length(float(rates[-1]))
+    half_axes = half_axes / torch.linalg.matrix_norm(half_axes, 2)
+    angle = 2 * math.pi * torch.arange(points, dtype=torch.float64) / points
+    return center + radius * torch.stack([angle.cos(), angle.sin()], dim=1) @ half_axes.T
+
+
+def _cycle_length(turn: float) -> int:
+    """Number of points whose step has tan(delta / 2) = turn / 2, where that is not too many."""
+    wanted = math.pi / math.atan(turn / 2) if turn > 0 else math.inf
+    return max(3, math.ceil(min(wanted, _MOST_POINTS)))

@@ -17,13 +17,14 @@ import torch
 from torch import nn
 
 from diffot import training
+from diffot.datasets import toy
 from diffot.errors import require, unknown_name
 from diffot.files import write_whole
 from diffot.mixtures import thesis_mixture
 from diffot.networks import MLP
 from diffot.paths import CHECKPOINTS
 from diffot.predictors import NetworkPredictor
-from diffot.schedules import FAMILIES, Schedule, scaled_linear
+from diffot.schedules import FAMILIES, Schedule, linear, scaled_linear
 from diffot.training import TrainConfig, TrainResult
 
 NETWORKS = {"MLP": MLP}
@@ -31,7 +32,7 @@ NETWORKS = {"MLP": MLP}
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A recipe: data (the name of a mixture), noise schedule, network and training."""
+    """A recipe: data (the name of the thesis' model), noise schedule, network and training."""
 
     data: str
     schedule: Schedule
@@ -39,7 +40,9 @@ class ModelConfig:
     training: TrainConfig
 
 
-_SCHEDULE_2D = scaled_linear(1000, 1e-4, 0.02)
+_PLANE = scaled_linear(1000, 1e-4, 0.02)
+_LINE = scaled_linear(1000, 2.5e-5, 0.005)
+
 _THESIS_MLP = {"class": "MLP", "dim": 2, "activate_output": True}
 _LINEAR_MLP = {"class": "MLP", "dim": 2, "activate_output": False}
 _SILU_MLP = {
@@ -50,20 +53,29 @@ _SILU_MLP = {
     "frequencies": 4,
     "input_scale": 0.5,
 }
-_THESIS_SYM = TrainConfig(iterations=20000, learning_rate=3e-4, ema=0.999)
-_THESIS_ASYM = TrainConfig(iterations=20000, learning_rate=1e-3, ema=0.992)
+_SLOW = TrainConfig(iterations=20000, learning_rate=3e-4, ema=0.999)
+_MEDIUM = TrainConfig(iterations=20000, learning_rate=1e-3, ema=0.992)
+_FAST = TrainConfig(iterations=20000, learning_rate=3e-3, ema=0.99)
 _SILU = TrainConfig(iterations=12000, learning_rate=4e-3, decay="cosine", ema=0.999)
 
 # A name without a suffix is the thesis' model: its data, schedule, network, learning rate and
 # averaging (tables 4.1-4.4). "Linear" is the same without the activation after the last layer;
 # "SiLU" is this project's network and training on the same data and schedule.
 CONFIGS = {
-    "Low2DSymMix": ModelConfig("Low2DSymMix", _SCHEDULE_2D, _THESIS_MLP, _THESIS_SYM),
-    "Low2DSymMixLinear": ModelConfig("Low2DSymMix", _SCHEDULE_2D, _LINEAR_MLP, _THESIS_SYM),
-    "Low2DSymMixSiLU": ModelConfig("Low2DSymMix", _SCHEDULE_2D, _SILU_MLP, _SILU),
-    "Low2DASymMix": ModelConfig("Low2DASymMix", _SCHEDULE_2D, _THESIS_MLP, _THESIS_ASYM),
-    "Low2DASymMixLinear": ModelConfig("Low2DASymMix", _SCHEDULE_2D, _LINEAR_MLP, _THESIS_ASYM),
-    "Low2DASymMixSiLU": ModelConfig("Low2DASymMix", _SCHEDULE_2D, _SILU_MLP, _SILU),
+    "Low1DMix": ModelConfig("Low1DMix", _LINE, {**_THESIS_MLP, "dim": 1}, _SLOW),
+    "Low1DMixSiLU": ModelConfig("Low1DMix", _LINE, {**_SILU_MLP, "dim": 1}, _SILU),
+    "Low2DSymMix": ModelConfig("Low2DSymMix", _PLANE, _THESIS_MLP, _SLOW),
+    "Low2DSymMixLinear": ModelConfig("Low2DSymMix", _PLANE, _LINEAR_MLP, _SLOW),
+    "Low2DSymMixSiLU": ModelConfig("Low2DSymMix", _PLANE, _SILU_MLP, _SILU),
+    "Low2DASymMix": ModelConfig("Low2DASymMix", _PLANE, _THESIS_MLP, _MEDIUM),
+    "Low2DASymMixLinear": ModelConfig("Low2DASymMix", _PLANE, _LINEAR_MLP, _MEDIUM),
+    "Low2DASymMixSiLU": ModelConfig("Low2DASymMix", _PLANE, _SILU_MLP, _SILU),
+    "Low2DUnimodal": ModelConfig("Low2DUnimodal", _PLANE, _THESIS_MLP, _FAST),
+    "Low2DUnimodalSiLU": ModelConfig("Low2DUnimodal", _PLANE, _SILU_MLP, _SILU),
+    "Low2DBimodal": ModelConfig("Low2DBimodal", _PLANE, _THESIS_MLP, _MEDIUM),
+    "Low2DBimodalSiLU": ModelConfig("Low2DBimodal", _PLANE, _SILU_MLP, _SILU),
+    "Low2DSCurve": ModelConfig("Low2DSCurve", linear(1000, 1e-4, 0.02), _THESIS_MLP, _SLOW),
+    "Low2DSCurveSiLU": ModelConfig("Low2DSCurve", linear(1000, 1e-4, 0.02), _SILU_MLP, _SILU),
 }
 
 
@@ -79,7 +91,8 @@ def config(name: str) -> ModelConfig:
 
 def draw(name: str) -> Callable:
     """The data of a model, as a function ``(n, generator) -> points``."""
-    return thesis_mixture(config(name).data).sample
+    data = config(name).data
+    return toy.s_curve if data == "Low2DSCurve" else thesis_mixture(data).sample
 
 
 def build(network: dict, seed: int) -> nn.Module:
