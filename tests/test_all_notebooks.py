@@ -145,9 +145,9 @@ def test_a_changed_digit_makes_nbval_fail(copy):
 def test_a_changed_formula_makes_a_claim_fail(copy, tmp_path, monkeypatch):
     """DDIM with a noise term too large by 1 % is still a sampler, but not this one."""
     file = copy / "lib" / "diffot" / "samplers.py"
-    right = "x = keep * x + "
+    right = "return keep * x + "
     assert right in file.read_text()
-    file.write_text(file.read_text().replace(right, "x = 1.01 * keep * x + "))
+    file.write_text(file.read_text().replace(right, "return 1.01 * keep * x + "))
     monkeypatch.setenv("PYTHONPATH", str(copy / "lib"))
     out = tmp_path / "out"
     out.mkdir()

@@ -48,6 +48,32 @@ def test_posterior_mean_agrees_with_quadrature(oblique, alpha_bar):
         assert np.abs(found[0].numpy() - expected).max() < 1e-10
 
 
+@pytest.mark.parametrize("alpha_bar", LEVELS[1:])
+def test_posterior_is_bayes_rule(oblique, alpha_bar, generator):
+    """p(x_0 | x_t) = p(x_0) p(x_t | x_0) / p(x_t), at random points."""
+    x_t = torch.tensor([0.7, -0.9], dtype=torch.float64)
+    x_0 = 1.5 * torch.randn(50, 2, dtype=torch.float64, generator=generator)
+    noise = stats.multivariate_normal(x_t.numpy(), (1 - alpha_bar) * np.eye(2))
+    joint = scipy_density(oblique, x_0.numpy()) * noise.pdf(alpha_bar**0.5 * x_0.numpy())
+    expected = np.log(joint) - float(oblique.diffused(alpha_bar).log_prob(x_t[None]))
+    found = oblique.posterior(x_t, alpha_bar).log_prob(x_0)
+    assert np.abs(found.numpy() - expected).max() < 1e-10
+
+
+def test_posterior_has_the_posterior_mean(oblique):
+    for x in ([0.3, -0.4], [-40.0, 25.0]):
+        x = torch.tensor(x, dtype=torch.float64)
+        law = oblique.posterior(x, 0.97)
+        assert (law.mean - oblique.posterior_mean(x[None], 0.97)[0]).abs().max() < 1e-11
+    assert len(law.weights) < len(oblique.weights)  # from afar, some components do not count
+
+
+@pytest.mark.parametrize(("x", "alpha_bar"), [([[0.0, 0.0]], 0.5), ([0.0, 0.0], 1.0)])
+def test_posterior_refuses(oblique, x, alpha_bar):
+    with pytest.raises(ValueError, match="expected"):
+        oblique.posterior(torch.tensor(x), alpha_bar)
+
+
 @pytest.mark.parametrize("alpha_bar", LEVELS)
 def test_noise_mean_is_the_autograd_score(oblique, alpha_bar, generator):
     x = 2 * torch.randn(40, 2, dtype=torch.float64, generator=generator)

@@ -136,6 +136,33 @@ class GaussianMixture:
         gain = a.sqrt() * self._spectrum / spectrum * rotated
         return (share @ self.means + self._back(share[:, :, None] * gain)).to(x)
 
+    def posterior(self, x: Tensor, alpha_bar: float) -> GaussianMixture:
+        r"""The law of x_0 given :math:`x_t = x`: what a perfect stochastic sampler draws from x.
+
+        Components that lie too far away to matter in float64 are left out. The others have
+
+        .. math:: C_k' = \Big(C_k^{-1} + \frac{\bar\alpha}{1 - \bar\alpha} I\Big)^{-1}, \qquad
+                  m_k' = C_k' \Big(C_k^{-1} m_k + \frac{\sqrt{\bar\alpha}}{1 - \bar\alpha} x\Big)
+
+        and their responsibilities as weights (Bishop 2006, eq. 2.116).
+
+        Args:
+            x: one point, shape (d,). alpha_bar: signal variance, above 0 and below 1.
+        """
+        a = float(alpha_bar)
+        require(0 < a < 1, f"alpha_bar is {a}; expected a number between 0 and 1")
+        require(x.ndim == 1, f"x has shape {tuple(x.shape)}; expected one point, shape (d,)")
+        x = x.to("cpu", torch.float64)
+        share = self.responsibilities(x[None], a)[0]
+        kept = share > 0
+        precision = torch.linalg.inv(self.covariances[kept])
+        identity = torch.eye(self.dim, dtype=torch.float64)
+        covariance = torch.linalg.inv(precision + a / (1 - a) * identity)
+        covariance = (covariance + covariance.mT) / 2
+        pull = (precision @ self.means[kept, :, None])[:, :, 0] + math.sqrt(a) / (1 - a) * x
+        means = (covariance @ pull[:, :, None])[:, :, 0]
+        return GaussianMixture(share[kept] / share[kept].sum(), means, covariance)
+
     def noise_mean(self, x: Tensor, alpha_bar: float | Tensor) -> Tensor:
         r"""The best noise predictor, :math:`E[\varepsilon \mid x_t = x]`, which is
         :math:`-\sqrt{1 - \bar\alpha}` times the score (shapes as in :meth:`posterior_mean`).

@@ -14,6 +14,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from torch import Tensor
 
 _PALETTE = sns.color_palette("colorblind", 10).as_hex()
@@ -118,3 +119,229 @@ def loss_curves(
     ax.set_yticks([0.3, 0.4, 0.5, 0.6, 0.8, 1.0], ["0.3", "0.4", "0.5", "0.6", "0.8", "1"])
     ax.minorticks_off()
     ax.legend()
+
+
+def flow_lines(ax: Axes, paths: Tensor, reach: float) -> None:
+    """Curves from latents (gray dots) to data (black dots), with the straight lines between.
+
+    Args:
+        paths: shape (steps + 1, n, 2), latents first.
+    """
+    for path in paths.transpose(0, 1):
+        ax.plot(*path.T, color=_PALETTE[9], lw=1.5)
+        ax.plot(*path[[0, -1]].T, color="0.6", lw=0.8, ls="--")
+    ax.scatter(*paths[0].T, color=PRIOR, s=18, zorder=3, label="latent")
+    ax.scatter(*paths[-1].T, color=EXACT, s=18, zorder=3, label="data")
+    plane(ax, reach)
+    ax.legend(loc="upper left")
+
+
+def excess_against_angle(
+    ax: Axes, angles: Sequence[float], lines: Mapping[str, Sequence[float]]
+) -> None:
+    """Relative excess of a composed map against the angle between two Gaussians' axes."""
+    for (name, values), color in zip(lines.items(), (_PALETTE[9], _PALETTE[5], EXACT)):
+        ax.plot(angles, values, color=color, label=name)
+    ax.set(xlabel="angle between the long axes (degrees)", ylabel="relative excess cost")
+    ax.legend(title="ratio of the axes")
+
+
+def excess_against_asymmetry(
+    ax: Axes, asymmetry: Sequence[float], excess: Sequence[float], floor: float
+) -> None:
+    """Sampled excess of many mixtures against their asymmetry, both logarithmic; what lies
+    below ``floor`` (zero to rounding) is drawn on it with open markers."""
+    seen = [e > floor for e in excess]
+    for wanted, face in ((True, EXACT), (False, "white")):
+        pairs = [(a, max(e, floor)) for a, e, s in zip(asymmetry, excess, seen) if s == wanted]
+        if pairs:
+            label = "excess found" if wanted else "no excess found"
+            ax.scatter(*zip(*pairs), facecolor=face, edgecolor=EXACT, s=30, label=label)
+    ax.axhline(floor, color="0.8", lw=0.8, zorder=0)
+    ax.set(xscale="log", yscale="log")
+    ax.set(xlabel="median asymmetry of the Jacobian", ylabel="relative excess of the sample")
+    ax.set_xticks([0.002, 0.005, 0.01, 0.02, 0.05], ["0.002", "0.005", "0.01", "0.02", "0.05"])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.legend(loc="upper left")
+
+
+def excess_against_sample(
+    ax: Axes,
+    sizes: Sequence[int],
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float], float]],
+) -> None:
+    """Relative excess of samples against their size, with bars of two standard errors, and the
+    sampling-free lower bound of each law (dashed)."""
+    for (name, (mean, error, bound)), color in zip(lines.items(), (_PALETTE[3], EXACT)):
+        bars = [2 * e for e in error]
+        ax.errorbar(sizes, mean, yerr=bars, marker="o", color=color, label=name, capsize=3)
+        ax.axhline(bound, color=color, ls="--", lw=1, label="lower bound of the map")
+    ax.set(xscale="log", xlabel="points in the sample", ylabel="relative excess cost")
+    ax.set_ylim(bottom=0)
+    ax.set_xticks(sizes, [str(n) for n in sizes])
+    ax.minorticks_off()
+    ax.legend()
+
+
+def cloud(ax: Axes, x: Tensor, reach: float) -> None:
+    """Points of a law in the plane."""
+    ax.scatter(*x.T, color=EXACT, s=2, lw=0, rasterized=True)
+    plane(ax, reach)
+
+
+def errors_against_evaluations(
+    ax: Axes, evaluations: Sequence[int], lines: Mapping[str, Sequence[float]]
+) -> None:
+    """Errors of samplers against the number of network evaluations, both logarithmic."""
+    styles = zip((EXACT, _PALETTE[9], _PALETTE[3], _PALETTE[5]), "osD^")
+    for (name, errors), (color, marker) in zip(lines.items(), styles):
+        ax.plot(evaluations, errors, color=color, marker=marker, label=name)
+    ax.set(xscale="log", yscale="log")
+    ax.set(xlabel="evaluations of the noise predictor", ylabel="median error")
+    ax.set_xticks(evaluations, [str(n) for n in evaluations])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.legend()
+
+
+# --- One dimension ----------------------------------------------------------------------------
+
+
+def path_panels(
+    width: float = 8.5, height: float = 4.2
+) -> tuple[Figure, tuple[Axes, Axes, Axes]]:
+    """Three panels with one vertical axis: density of latents, paths, density of data."""
+    figure, axes = plt.subplots(
+        1, 3, figsize=(width, height), sharey=True, width_ratios=[1, 5, 1.6]
+    )
+    for ax in (axes[0], axes[2]):
+        ax.set(xticks=[])
+        ax.spines["bottom"].set_visible(False)
+    axes[0].spines["left"].set_visible(False)
+    axes[0].spines["right"].set_visible(True)
+    axes[0].tick_params(left=False, labelleft=False)
+    axes[1].tick_params(labelleft=True)
+    axes[1].set(xlabel="time t", ylabel="state $x_t$")
+    return figure, tuple(axes)
+
+
+def trajectories(
+    ax: Axes, times: Tensor, paths: Tensor, modes: Tensor, lw: float = 1.0, alpha: float = 1.0
+) -> None:
+    """Paths over decreasing time, each in the color of the mode that it ends in.
+
+    Args:
+        times: shape (S+1,). paths: shape (S+1, n). modes: shape (n,).
+    """
+    for path, mode in zip(paths.T, modes.tolist()):
+        ax.plot(times, path, color=MODES[mode], lw=lw, alpha=alpha, rasterized=True)
+    ax.set(xlim=(float(times[0]), float(times[-1])))
+
+
+def upright_density(
+    ax: Axes,
+    line: Tensor,
+    filled: Tensor | None = None,
+    outlined: Tensor | None = None,
+    ends: Tensor | None = None,
+    leftwards: bool = False,
+    label: str = "",
+) -> None:
+    """Densities over a vertical line: one as an area, one as a black line, and a histogram.
+
+    Args:
+        line: points, shape (m,). filled, outlined: densities there, shape (m,).
+        ends: sampled points, shape (n,). leftwards: let the densities grow to the left.
+    """
+    if filled is not None:
+        ax.fill_betweenx(line, 0, filled, color=PRIOR, alpha=0.45, lw=0)
+    if ends is not None:
+        ax.hist(ends, bins=80, range=(float(line[0]), float(line[-1])), density=True, lw=1.2,
+                orientation="horizontal", histtype="step", color=KINDS["thesis"])  # fmt: skip
+    if outlined is not None:
+        ax.plot(outlined, line, color=EXACT, lw=1.2)
+    ax.set(ylim=(float(line[0]), float(line[-1])), xlabel=label)
+    if leftwards:
+        ax.set(xlim=ax.get_xlim()[::-1])
+        ax.set_xlim(right=0)
+    else:
+        ax.set_xlim(left=0)
+
+
+def pile_and_pits(
+    ax: Axes, pile: Sequence[tuple[Tensor, Tensor]], pits: Sequence[tuple[Tensor, Tensor]]
+) -> None:
+    """A density above the ground and another one below it, cut into slices of equal mass; slices
+    in one color belong together, and lines join their borders.
+
+    Args:
+        pile, pits: for each slice the points (m,) and the density there (m,), from the left.
+    """
+    gap = 0.12
+    colors = sns.color_palette("viridis", len(pile))
+    for (x, up), (y, down), color in zip(pile, pits, colors):
+        ax.fill_between(x, gap, gap + up, color=color, lw=0)
+        ax.fill_between(y, -gap, -gap - down, color=color, lw=0)
+        corners = [float(x[0]), float(x[-1]), float(y[-1]), float(y[0])]
+        ax.fill(corners, [gap, gap, -gap, -gap], color=color, alpha=0.25, lw=0)
+    for (x, _), (y, _) in zip(pile[1:], pits[1:]):
+        ax.plot([x[0], y[0]], [gap, -gap], color=EXACT, lw=0.8)
+    for height in (gap, -gap):
+        ax.axhline(height, color=EXACT, lw=0.8)
+    ax.annotate("pile: latents", (0.01, 0.93), xycoords="axes fraction")
+    ax.annotate("pits: data", (0.01, 0.03), xycoords="axes fraction")
+    ticks = [0, 0.2, 0.4, 0.6, 0.8]
+    places = [gap + t for t in ticks[:3]] + [-gap - t for t in ticks]
+    ax.set_yticks(places, [f"{t:g}" for t in [*ticks[:3], *ticks]])
+    ax.set(xlabel="position $z$ above, $x$ below", ylabel="density")
+
+
+def map_lines(ax: Axes, z: Tensor, lines: Mapping[str, tuple[Tensor, dict]], ylabel: str) -> None:
+    """Functions of a latent: each named line is given by its values (n,) and its line style."""
+    for name, (values, style) in lines.items():
+        ax.plot(z, values, label=name, **style)
+    ax.axhline(0, color="0.8", lw=0.8, zorder=0)
+    ax.set(xlabel="latent $z$ (standard deviations)", ylabel=ylabel)
+    ax.legend(fontsize="x-small", handlelength=1.8)
+
+
+def stretch_small(ax: Axes, small: float, ticks: Sequence[float]) -> None:
+    """Make the vertical axis linear up to ``small`` in size and logarithmic beyond."""
+    ax.set_yscale("symlog", linthresh=small)
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+
+
+def error_against_steps(
+    ax: Axes,
+    steps: Sequence[int],
+    lines: Mapping[str, Sequence[float]],
+    floor: float,
+    ylabel: str,
+) -> None:
+    """Errors against the number of steps on logarithmic axes, and a floor under one of them; the
+    first line is that of samples started from N(0, 1), the second from the true law of x_T."""
+    for (name, values), marker, color in zip(lines.items(), "os", (PRIOR, EXACT)):
+        ax.plot(steps, values, marker=marker, color=color, label=name)
+    ax.axhline(floor, color=PRIOR, ls="--", lw=1.2, label="its limit, by quadrature")
+    ax.set(xscale="log", yscale="log", xlabel="DDIM steps", ylabel=ylabel)
+    ax.set_xticks(steps, [str(s) for s in steps])
+    ax.set_yticks([0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2],
+                  ["0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2"])  # fmt: skip
+    ax.minorticks_off()
+    ax.legend()
+
+
+def ends_and_densities(
+    ax: Axes, line: Tensor, filled: Tensor, outlined: Tensor, ends: Tensor
+) -> None:
+    """A density as an area, another as a black line, and the histogram of sampled points.
+
+    Args:
+        line: points, shape (m,). filled, outlined: densities there, shape (m,).
+        ends: sampled points, shape (n,).
+    """
+    ax.fill_between(line, 0, filled, color=PRIOR, alpha=0.45, lw=0, label="data")
+    ax.hist(ends, bins=80, range=(float(line[0]), float(line[-1])), density=True,
+            histtype="step", color=KINDS["thesis"], lw=1.2, label="DDPM")  # fmt: skip
+    ax.plot(line, outlined, color=EXACT, lw=1.2, label="$p(x_0 | x_T)$")
+    ax.set(xlabel="$x_0$", xlim=(float(line[0]), float(line[-1])))
