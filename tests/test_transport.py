@@ -3,6 +3,7 @@ import torch
 from scipy import optimize
 
 from diffot import transport
+from diffot.datasets import toy
 
 
 def cloud(n, seed, d=2):
@@ -49,3 +50,63 @@ def test_bad_clouds_are_refused():
         transport.optimal_assignment(torch.zeros(2, 2), torch.full((2, 2), float("nan")))
     with pytest.raises(ValueError, match="floating-point"):
         transport.transport_cost(torch.zeros(2, 2, dtype=torch.int64), torch.zeros(2, 2))
+
+
+# --- The thesis' sampled "CDF" map, and affine fits ---------------------------------------------
+
+
+def test_the_sampled_cdf_map_indexes_sorted_points():
+    """By hand: the median of the first coordinates is 1; of the two points near it, at level
+    0.5 the upper one is taken."""
+    points = torch.tensor([[1.0, 5.0], [0.0, 9.0], [1.05, 3.0], [3.0, 7.0]])
+    found = transport.empirical_cdf_map(points, tolerance=0.1)(torch.tensor([[-0.1, 0.1]]))
+    assert found.tolist() == [[1.0, 5.0]]
+    turned = transport.empirical_cdf_map(points.flip(1), 0.1, order=(1, 0))
+    assert turned(torch.tensor([[0.1, -0.1]])).tolist() == [[5.0, 1.0]]
+
+
+def test_the_sampled_cdf_map_approaches_the_exact_one(generator):
+    law = toy.s_curve_mixture(100)
+    z = torch.randn(300, 2, dtype=torch.float64, generator=generator)
+    for order in ((0, 1), (1, 0)):
+        exact = transport.knothe_rosenblatt_map(law, order)(z)
+        errors = [
+            (transport.empirical_cdf_map(law.sample(n, generator), delta, order)(z) - exact)
+            .norm(dim=1)
+            .median()
+            for n, delta in ((500, 0.1), (100_000, 0.02))
+        ]
+        assert errors[1] < 0.02 < errors[0]
+
+
+def test_a_latent_far_out_finds_a_point():
+    points = torch.tensor([[0.0, 0.0], [10.0, 1.0]])
+    far = torch.tensor([[40.0, -40.0], [-40.0, 40.0]])
+    assert transport.empirical_cdf_map(points, 1e-6)(far).tolist() == [[10.0, 1.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((torch.zeros(3, 2), 0.0), "positive"), ((torch.zeros(3, 2), 0.1, (0, 0)), "once")],
+)
+def test_bad_arguments_of_the_sampled_cdf_map(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        transport.empirical_cdf_map(*arguments)
+
+
+def test_affine_fit_finds_an_affine_map_and_what_is_left(generator):
+    x = torch.randn(4000, 2, dtype=torch.float64, generator=generator)
+    matrix = torch.tensor([[2.0, 1.0], [0.0, 3.0]], dtype=torch.float64)
+    shift = torch.tensor([5.0, -1.0], dtype=torch.float64)
+    found, offset, residual = transport.affine_fit(x, x @ matrix.T + shift)
+    torch.testing.assert_close(found, matrix)
+    torch.testing.assert_close(offset, shift)
+    assert residual < 1e-12
+    # z^2 is orthogonal to 1 and z; its residual is its standard deviation, sqrt 2
+    curved = torch.stack([x[:, 0] ** 2, x[:, 1]], 1)
+    assert abs(transport.affine_fit(x, curved)[2] - 2**0.5) < 0.2
+
+
+def test_affine_fit_needs_enough_points():
+    with pytest.raises(ValueError, match="at least 3"):
+        transport.affine_fit(torch.eye(2), torch.eye(2))

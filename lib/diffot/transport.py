@@ -226,6 +226,81 @@ def knothe_rosenblatt_map(
     return transport
 
 
+def empirical_cdf_map(
+    points: Tensor, tolerance: float, order: Sequence[int] | None = None
+) -> TransportMap:
+    r"""The thesis' way to the "CDF" map, from a sample (experiment L.2c).
+
+    The first coordinate becomes that of entry :math:`\lfloor n \Phi(z) \rfloor` of the n sorted
+    points; for each further one, only the points within ``tolerance`` of the coordinates found so
+    far are sorted. For many points and a small tolerance this is :func:`knothe_rosenblatt_map`.
+    No gradients.
+
+    Args:
+        points: the sample, shape (n, d).
+        tolerance: greatest distance in each coordinate found before, above 0. The nearest point
+            is always kept, so that a latent cannot run out of points.
+        order: the coordinates from first to last, by default in their natural order.
+
+    Returns:
+        A map of latents of shape (B, d), which takes a time of order n for each.
+
+    Raises:
+        ValueError: for bad points, a tolerance that is not positive, or a bad order.
+    """
+    require_points(points, name="points")
+    require(len(points) > 0, "points is empty; expected at least one point")
+    require(tolerance > 0, f"tolerance is {tolerance}; expected a positive number")
+    dim = points.shape[1]
+    order = list(range(dim)) if order is None else list(order)
+    require(
+        sorted(order) == list(range(dim)),
+        f"order is {order}; expected each of the coordinates 0 to {dim - 1} once",
+    )
+    sample = _double(points)[:, order]
+    sample = sample[sample[:, 0].argsort()]
+
+    def image(levels: Tensor) -> Tensor:
+        found, kept = torch.empty_like(levels), sample
+        for i, level in enumerate(levels):
+            ranked = kept[:, i] if i == 0 else kept[:, i].sort().values
+            found[i] = ranked[min(int(level * len(ranked)), len(ranked) - 1)]
+            distance = (kept[:, i] - found[i]).abs()
+            kept = kept[distance <= max(tolerance, float(distance.min()))]
+        return found
+
+    def transport(z: Tensor) -> Tensor:
+        require_points(z, dim, "z")
+        levels = torch.special.ndtr(_double(z)[:, order])
+        y = torch.empty_like(levels)
+        y[:, order] = torch.stack([image(row) for row in levels])
+        return y.to(z)
+
+    return transport
+
+
+def affine_fit(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, float]:
+    r"""The affine map nearest to the pairs (x_i, y_i): least squares for :math:`y = A x + b`.
+
+    Args:
+        x, y: shape (n, d), n greater than d.
+
+    Returns:
+        A (d, d), b (d,), both float64, and the root mean square of :math:`\|y - A x - b\|`.
+
+    Raises:
+        ValueError: if the shapes differ or there are too few points.
+    """
+    _check_pair(x, y)
+    n, d = x.shape
+    require(n > d, f"{n} points in dimension {d}; an affine map needs at least {d + 1}")
+    design = torch.cat([_double(x), torch.ones(n, 1, dtype=torch.float64)], 1)
+    target = _double(y)
+    solution = torch.linalg.lstsq(design, target).solution
+    residual = float((target - design @ solution).square().sum(1).mean().sqrt())
+    return solution[:d].T, solution[d], residual
+
+
 def _double(x: Tensor) -> Tensor:
     """Float64 on the CPU, without gradients."""
     return x.detach().to("cpu", torch.float64)
