@@ -12,15 +12,11 @@ import torch
 from diffot import samplers, schedules, transport, zoo
 
 
-def seconds(function, repeats=9):
-    """Median time of a call, after one that does not count."""
+def seconds(function):
+    """Time of one call."""
+    start = time.perf_counter()
     function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return time.perf_counter() - start
 
 
 def main():
@@ -32,18 +28,29 @@ def main():
     times = schedules.timesteps(predictor.schedule, steps)[:-1]
     shares = [(t / predictor.schedule.T).float().expand(len(z)) for t in times]
 
-    def bare():
-        for share in shares:
-            predictor.network(z, share)
+    # the same inputs: large ones make tiny activations, which some processors are slow with
+    path = samplers.ddim_path(predictor, z, steps)[:-1]
 
-    ours, floor = seconds(lambda: samplers.ddim(predictor, z, steps)), seconds(bare)
-    print(f"ddim, {steps} steps, 4000 points: {ours:.3f} s")
-    print(f"bare loop of network calls:       {floor:.3f} s")
-    print(f"ratio:                            {ours / floor:.3f}")
+    def bare():
+        for x, share in zip(path, shares):
+            predictor.network(x, share)
+
+    def ours():
+        samplers.ddim(predictor, z, steps)
+
+    ours(), bare()
+    # in turn, so that a change in the machine's speed falls on both
+    pairs = [(seconds(ours), seconds(bare)) for _ in range(25)]
+    ratios = sorted(a / b for a, b in pairs)
+    print(f"ddim, {steps} steps, 4000 points: {statistics.median(a for a, _ in pairs):.3f} s")
+    print(f"bare loop of network calls:       {statistics.median(b for _, b in pairs):.3f} s")
+    print(
+        f"ratio (median; quartiles):        {ratios[12]:.3f} ({ratios[6]:.3f}, {ratios[18]:.3f})"
+    )
 
     x = torch.randn(5000, 2, dtype=torch.float64, generator=generator)
     y = samplers.ddim(predictor, x, steps)
-    duration = seconds(lambda: transport.optimal_assignment(x, y), repeats=1)
+    duration = seconds(lambda: transport.optimal_assignment(x, y))
     print(f"assignment of 5000 points:        {duration:.1f} s")
 
 

@@ -22,6 +22,9 @@ MODES = [_PALETTE[i] for i in (0, 1, 2, 4)]
 PRIOR = "#8c8c8c"
 EXACT = "#1a1a1a"
 KINDS = {"exact": EXACT, "thesis": _PALETTE[3], "linear": _PALETTE[5], "SiLU": _PALETTE[9]}
+# One color per map where several maps of the same latents are compared.
+MAPS = {"flow": EXACT, "CDF": "#c51b7d", "CDF, y first": "#f18fc4", "optimal": "#00806e"}
+DATA = "#cfcfcf"
 
 
 def use_style() -> None:
@@ -348,10 +351,6 @@ def ends_and_densities(
 
 
 # --- Density transport (L.2) ------------------------------------------------------------------
-
-# One color per map where several maps of the same latents are compared.
-MAPS = {"flow": EXACT, "CDF": "#c51b7d", "CDF, y first": "#f18fc4", "optimal": "#00806e"}
-DATA = "#cfcfcf"
 
 
 def panel_grid(
