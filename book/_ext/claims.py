@@ -57,7 +57,7 @@ def _claims(hypotheses: dict, results: list[dict]) -> str:
         judged = _judgement(name, results)
         if judged:
             parts.append(f"({_link(name)[1:]})=\n## {name}: {judged['verdict']}")
-            parts.append(f"> “{entry['text']}” (experiment {entry['experiment']})")
+            parts.append(f"> “{entry['text']}” (thesis, {entry['experiment']})")
             because = judged["because"]
             parts.append(f"{because[0].upper()}{because[1:]}.")
             parts.append(_table(name, results))
