@@ -103,7 +103,7 @@ def test_other_values_of_own_parameters_are_not_held_to_the_claims(tmp_path):
     path = paths.NOTEBOOKS / "L1_euclidean_distance.ipynb"
     found = run_papermill(path, tmp_path, PROFILE="fast", STEPS=5)
     broken = [name for name, claim in found["claims"].items() if not claim["holds"]]
-    assert "L1a.trained_same_mode" not in broken or len(broken) < len(found["claims"])
+    assert broken  # five steps are too few for some, and the run went on
 
 
 # --- The safety net itself: a wrong number and a wrong formula must be noticed ----------------

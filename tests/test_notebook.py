@@ -1,6 +1,7 @@
 """The contract between notebooks and library: parameters, seeds, claims, freshness."""
 
 import json
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -46,6 +47,49 @@ def test_unknown_and_mistyped_parameters_are_refused(book):
     with pytest.raises(ValueError, match="SEED is -1"):
         start(seed=-1)
     start(width=2)  # a whole number is fine for a real one
+
+
+def test_a_reader_who_edits_the_parameters_cell_is_not_held_to_the_claims(book):
+    """Nor does the run replace the results on record."""
+    claim(start())
+    run = start()
+    claim(run)
+    run.finish()
+    record = (book / "results" / "N1.json").read_bytes()
+    path = book / "N1.ipynb"
+    path.write_text(path.read_text().replace("STEPS = 30", "STEPS = 10"))
+    edited = start(steps=10)
+    claim(edited, 0.1)
+    edited.finish()
+    assert (book / "results" / "N1.json").read_bytes() == record
+
+
+def test_make_run_puts_new_parameters_on_record(book, monkeypatch):
+    run = start()
+    claim(run)
+    run.finish()
+    path = book / "N1.ipynb"
+    path.write_text(path.read_text().replace("STEPS = 30", "STEPS = 10"))
+    monkeypatch.setenv("DIFFOT_RECORD", "1")
+    run = start(steps=10)
+    claim(run)
+    run.finish()
+    assert json.loads((book / "results" / "N1.json").read_text())["parameters"]["STEPS"] == 10
+
+
+def test_a_notebook_can_be_run_again_in_the_same_kernel(book, monkeypatch):
+    inputs = ["", "PROFILE = 'fast'", "run = begin(...)", "other = 3", "begin()"]
+    shell = SimpleNamespace(user_ns={"In": inputs})
+    monkeypatch.setattr(notebook, "get_ipython", lambda: shell)
+    start(profile="fast")
+    inputs.insert(2, "# Parameters\nSTEPZ = 3\nPAPERMILL_INPUT_PATH = 'x'\n")
+    with pytest.raises(ValueError, match="STEPZ"):
+        start(profile="fast")
+
+
+def test_bounds_are_compared_with_the_value_not_with_what_is_shown(book):
+    with pytest.raises(ClaimError):
+        claim(start(), 0.99951, at_least=1.0)
 
 
 def test_draws_for_one_purpose_do_not_depend_on_others(book):

@@ -43,6 +43,15 @@ def test_excess_is_zero_for_gradients_of_convex_functions_and_not_for_a_swap():
     assert transport.relative_excess_cost(x, y) == pytest.approx(gain / optimal, rel=1e-9)
 
 
+def test_excess_of_no_transport_at_all():
+    x = cloud(20, 6)
+    assert transport.relative_excess_cost(x, x) == 0
+    with pytest.raises(ValueError, match="optimal cost is 0"):
+        transport.relative_excess_cost(
+            x, x[torch.randperm(20, generator=torch.Generator().manual_seed(1))]
+        )
+
+
 def test_bad_clouds_are_refused():
     with pytest.raises(ValueError, match="same number of points"):
         transport.transport_cost(torch.zeros(3, 2), torch.zeros(4, 2))

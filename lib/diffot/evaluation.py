@@ -35,7 +35,7 @@ def noise_errors(
     """Compare predictions at x_t for n random data points, times in 1..T and noises."""
     schedule = exact.schedule
     require(
-        bool((predictor.schedule.alpha_bar == schedule.alpha_bar).all()),
+        torch.equal(predictor.schedule.alpha_bar, schedule.alpha_bar),
         f"the predictors have different schedules, {predictor.schedule} and {schedule}; "
         "errors can be compared on one schedule only",
     )

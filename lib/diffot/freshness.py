@@ -1,14 +1,16 @@
 """Whether the outputs of a notebook were made by the code as it is now.
 
 Each executed notebook carries a hash of its code and of the library modules that it imports,
-directly or through other modules. The hash is of the syntax trees, so that comments, docstrings
-and layout do not count.
+directly or through other modules, and of the trained models if it loads any. The hash of code is
+of the syntax trees, so that comments, docstrings and layout do not count.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from nbclient import NotebookClient
 
 from diffot.errors import require, unknown_name
 from diffot.files import write_whole
-from diffot.paths import NOTEBOOKS
+from diffot.paths import CHECKPOINTS, NOTEBOOKS, RECORD
 
 LIBRARY = Path(__file__).parent
 
@@ -48,6 +50,9 @@ def code_hash(path: Path) -> str:
     digest = hashlib.sha256()
     for name in sorted(trees):
         digest.update(f"{name}:{_canonical(_without_docstrings(trees[name]))}\n".encode())
+    if "diffot.zoo" in trees:
+        for card in sorted(CHECKPOINTS.glob("*.json")):
+            digest.update(json.loads(card.read_text())["sha256"].encode())
     return digest.hexdigest()[:16]
 
 
@@ -68,7 +73,7 @@ def execute(path: Path) -> float:
     client = NotebookClient(
         notebook, timeout=3600, record_timing=False, resources={"metadata": {"path": path.parent}}
     )
-    client.execute()
+    client.execute(env={**os.environ, RECORD: "1"})
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python", "file_extension": ".py"},

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import json
 import math
+import os
 from pathlib import Path
 
 import nbformat
@@ -20,7 +21,7 @@ from myst_nb import glue
 
 from diffot.errors import require, unknown_name
 from diffot.files import write_whole
-from diffot.paths import HYPOTHESES, NOTEBOOKS, RESULTS
+from diffot.paths import HYPOTHESES, NOTEBOOKS, RECORD, RESULTS
 
 PROFILES = ("fast", "default", "full")
 VERDICTS = ("holds", "holds approximately", "refuted")
@@ -49,17 +50,26 @@ def declared_parameters(path: Path) -> dict:
     return parameters
 
 
-def _names_assigned_before() -> set[str]:
-    """Names that the cells run before the current one assign, papermill's among them."""
+def _injected_names() -> set[str]:
+    """Names assigned in the cell that papermill inserts; its first line is ``# Parameters``."""
     shell = get_ipython()
-    if shell is None:
-        return set()
+    sources = [] if shell is None else shell.user_ns["In"]
     names = set()
-    for source in shell.user_ns["In"][1:-1]:
-        for line in ast.parse(shell.transform_cell(source)).body:
-            if isinstance(line, ast.Assign):
-                names |= {t.id for t in line.targets if isinstance(t, ast.Name)}
+    for source in sources:
+        if source.startswith("# Parameters\n"):
+            for line in ast.parse(source).body:
+                if isinstance(line, ast.Assign):
+                    names |= {t.id for t in line.targets if isinstance(t, ast.Name)}
     return {name for name in names if not name.startswith("PAPERMILL_")}
+
+
+def _committed_parameters(name: str, declared: dict) -> dict:
+    """The parameters behind the results on record. A notebook's own cell is not asked, since
+    readers edit it, unless the run is to be put on record (``make run``)."""
+    record = RESULTS / f"{name}.json"
+    if os.environ.get(RECORD) or not record.exists():
+        return declared
+    return json.loads(record.read_text())["parameters"]
 
 
 def begin(name: str, profile: str, seed: int, **own: object) -> Run:
@@ -77,7 +87,7 @@ def begin(name: str, profile: str, seed: int, **own: object) -> Run:
     """
     declared = declared_parameters(NOTEBOOKS / f"{name}.ipynb")
     given = {"PROFILE": profile, "SEED": seed, **own}
-    for unknown in sorted((_names_assigned_before() | set(given)) - set(declared)):
+    for unknown in sorted((_injected_names() | set(given)) - set(declared)):
         raise ValueError(unknown_name(f"parameter of {name}", unknown, declared))
     for missing in sorted(set(declared) - set(given)):
         raise ValueError(f"begin() of {name} is not told its parameter {missing}; pass it on")
@@ -87,7 +97,8 @@ def begin(name: str, profile: str, seed: int, **own: object) -> Run:
         fits = type(value) is wanted or (wanted is float and type(value) is int)
         require(fits, f"parameter {key} is {value!r}; expected a value of type {wanted.__name__}")
     require(seed >= 0, f"parameter SEED is {seed}; expected a whole number of at least 0")
-    as_committed = all(declared[key] == value for key, value in own.items())
+    committed = _committed_parameters(name, declared)
+    as_committed = all(committed.get(key) == value for key, value in own.items())
     return Run(name, given, as_committed)
 
 
@@ -151,7 +162,8 @@ class Run:
                 ``"refuted"``.
             because: why that verdict, in one sentence.
             figure: label of the figure that shows it.
-            digits: significant digits kept; few enough to be the same on every machine.
+            digits: significant digits shown; few enough to be the same on every machine. The
+                bounds are compared with the value itself.
 
         Raises:
             ClaimError: if the value is not within its bounds.
@@ -166,6 +178,9 @@ class Run:
                 "verdict, and a verdict a hypothesis")  # fmt: skip
         if hypothesis is not None:
             self._check_verdict(hypothesis, verdict)
+        low = -math.inf if at_least is None else at_least
+        high = math.inf if at_most is None else at_most
+        holds = bool(low <= value <= high)
         value = _rounded(value, digits)
         uncertainty = None if uncertainty is None else _rounded(uncertainty, 1)
         record = {
@@ -179,18 +194,16 @@ class Run:
             "verdict": verdict,
             "because": because,
             "figure": figure,
+            "holds": holds,
         }
         text = claim_text(record)
-        low = -math.inf if at_least is None else at_least
-        high = math.inf if at_most is None else at_most
-        record["holds"] = low <= value <= high
-        if self._as_committed and not record["holds"]:
+        if self._as_committed and not holds:
             raise ClaimError(
                 f"{name}: {says}: {text['value']}, but the claim says {text['bound']} (profile "
                 f"{self.profile}, seed {self.seed}). Either the code is wrong or the claim is."
             )
         self._claims[name] = record
-        remark = "" if record["holds"] else "; not so with these parameters"
+        remark = "" if holds else "; not so with these parameters"
         sample = f", {text['n']}" if text["n"] else ""
         print(f"{name}: {text['value']}{sample}  [claimed: {text['bound']}{remark}]")
         glue(name, value, display=False)

@@ -7,4 +7,6 @@ CHECKPOINTS = ROOT / "data" / "checkpoints"
 RESULTS = ROOT / "data" / "results"
 NOTEBOOKS = ROOT / "notebooks"
 HYPOTHESES = ROOT / "data" / "hypotheses.json"
+# Set in the environment by `make run`: what the notebook finds goes on record.
+RECORD = "DIFFOT_RECORD"
 CACHE = ROOT / "data" / "cache"

@@ -94,6 +94,12 @@ def relative_excess_cost(x: Tensor, y: Tensor, optimal: Tensor | None = None) ->
     if optimal is None:
         optimal = y[optimal_assignment(x, y)]
     least = transport_cost(x, optimal)
+    if least == 0:
+        require(
+            transport_cost(x, y) == 0,
+            "the optimal cost is 0, so a relative excess is not defined; compare transport_cost",
+        )
+        return 0.0
     return (transport_cost(x, y) - least) / least
 
 
@@ -141,7 +147,8 @@ def gaussian_monge_map(
 
     .. math:: A = C_a^{-1/2} \big(C_a^{1/2} C_b C_a^{1/2}\big)^{1/2} C_a^{-1/2}
 
-    (Peyré & Cuturi 2019, remark 2.31; thesis section 3.1 for the case C_a = I).
+    (Peyré & Cuturi 2019, remark 2.31; for C_a = I the inverse of Khrulkov et al. 2023, theorem
+    3.1).
 
     Args:
         mean_a, mean_b: shape (d,). cov_a, cov_b: symmetric positive definite, shape (d, d).
@@ -179,7 +186,7 @@ def knothe_rosenblatt_map(
 
     Coordinate by coordinate, each latent coordinate goes to the same quantile of the law of that
     coordinate given those before it: :math:`y_i = F^{-1}(\Phi(z_i) \mid y_1, \dots, y_{i-1})`
-    (Rosenblatt 1952; Peyré & Cuturi 2019, remark 2.32). It transports exactly, depends on the
+    (Rosenblatt 1952; Santambrogio 2015, section 2.3). It transports exactly, depends on the
     order of the coordinates and is in general not optimal. Given the first coordinates, a
     Gaussian mixture is again one, with other weights; with the Cholesky factors L_k of the
     covariances and :math:`u = L_k^{-1} (y - m_k)`, its components have the standard deviations
@@ -466,7 +473,8 @@ def cycle_certificate(
     :math:`S^{-1/2} u_i` with unit vectors u_i that turn by an angle :math:`\delta` in the
     plane, and against the sense, in which :math:`B = S^{-1/2} A S^{-1/2}` turns most, by b.
     The gain is :math:`2 (b \sin\delta - 1 + \cos\delta)`, positive if
-    :math:`\tan(\delta / 2) < b`: an asymmetry of one percent needs some 300 points. By default
+    :math:`\tan(\delta / 2) < b`: a turn b of one percent, which is an asymmetry of two percent
+    for S = I, needs more than 300 points. By default
     :math:`\tan(\delta / 2) = b / 2`. If S has an eigenvalue that is not positive, the cycle is
     two points in that direction.
 
