@@ -8,10 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate, optimize, stats
+from scipy import integrate, linalg, optimize, stats
 
 from diffot.mixtures import GaussianMixture, equal_mixture, thesis_mixture
 from diffot.transport import (
+    composition_excess,
     cycle_certificate,
     gaussian_monge_map,
     jacobian_asymmetry,
@@ -496,3 +497,20 @@ def test_certificate_names_what_is_wrong():
         cycle_certificate(linear_map(matrix), center, torch.tensor([[1.0, math.nan], [0.0, 1.0]]))
     with pytest.raises(ValueError, match="expected the same number of points"):
         cycle_certificate(lambda x: x[:1], center, matrix)
+
+
+def test_excess_of_composed_gaussian_maps_against_pot_and_scipy():
+    generator = torch.Generator().manual_seed(12)
+    for _ in range(5):
+        roots = torch.randn(2, 3, 3, dtype=torch.float64, generator=generator)
+        a, b = (roots @ roots.mT + 0.1 * torch.eye(3)).numpy()
+        composed = linalg.sqrtm(b) @ np.linalg.inv(linalg.sqrtm(a))
+        moved = np.eye(3) - composed
+        paired = np.trace(moved @ a @ moved.T)
+        zero = np.zeros(3)
+        optimal = ot.gaussian.bures_wasserstein_distance(zero, zero, a, b) ** 2
+        found = composition_excess(torch.from_numpy(a), torch.from_numpy(b))
+        assert found == pytest.approx(paired / optimal - 1, rel=1e-8)
+    assert composition_excess(torch.eye(2), 4 * torch.eye(2)) == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="nothing to move"):
+        composition_excess(torch.eye(2), torch.eye(2))

@@ -57,10 +57,7 @@ def panels(
 
 def plane(ax: Axes, reach: float) -> None:
     """Make axes a square piece of the plane with faint lines through the origin."""
-    ax.axhline(0, color="0.8", lw=0.8, zorder=0)
-    ax.axvline(0, color="0.8", lw=0.8, zorder=0)
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    ax.set(xlabel="first coordinate", ylabel="second coordinate")
+    window(ax, (-reach, reach), (-reach, reach), size="medium")
 
 
 def scatter_map(ax: Axes, z: Tensor, x: Tensor, modes: Tensor, reach: float) -> None:
@@ -184,12 +181,6 @@ def excess_against_sample(
     ax.set_xticks(sizes, [str(n) for n in sizes])
     ax.minorticks_off()
     ax.legend()
-
-
-def cloud(ax: Axes, x: Tensor, reach: float) -> None:
-    """Points of a law in the plane."""
-    ax.scatter(*x.T, color=EXACT, s=2, lw=0, rasterized=True)
-    plane(ax, reach)
 
 
 def errors_against_evaluations(
@@ -364,14 +355,14 @@ def panel_grid(
     return figure, list(axes.flat)
 
 
-def window(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
+def window(ax: Axes, x: tuple[float, float], y: tuple[float, float], size: str = "small") -> None:
     """Make axes a rectangle of the plane, with equal units and faint lines through the origin."""
-    ax.axhline(0, color="0.85", lw=0.8, zorder=0)
-    ax.axvline(0, color="0.85", lw=0.8, zorder=0)
+    ax.axhline(0, color="0.8", lw=0.8, zorder=0)
+    ax.axvline(0, color="0.8", lw=0.8, zorder=0)
     ax.set(xlim=x, ylim=y, aspect="equal")
-    ax.set_xlabel("first coordinate", fontsize="small")
-    ax.set_ylabel("second coordinate", fontsize="small")
-    ax.tick_params(labelsize="small")
+    ax.set_xlabel("first coordinate", fontsize=size)
+    ax.set_ylabel("second coordinate", fontsize=size)
+    ax.tick_params(labelsize=size)
 
 
 def latents_and_images(
@@ -405,9 +396,9 @@ def ordered_points(ax: Axes, points: Tensor, ranks: Tensor) -> None:
     ax.scatter(*points.T, c=ranks, cmap="viridis", s=3, lw=0, rasterized=True)
 
 
-def data_cloud(ax: Axes, points: Tensor) -> None:
-    """Points of shape (n, 2) as a pale background."""
-    ax.scatter(*points.T, c=DATA, s=2, lw=0, rasterized=True, zorder=0)
+def data_cloud(ax: Axes, points: Tensor, color: str = DATA) -> None:
+    """Points of shape (n, 2), as a pale background unless another color is given."""
+    ax.scatter(*points.T, c=color, s=2, lw=0, rasterized=True, zorder=0)
 
 
 def named_points(ax: Axes, points: Mapping[str, tuple[Tensor, str, str]]) -> None:

@@ -3,12 +3,14 @@ r"""How far the flow of a mixture is from optimal, without sampling.
 If :math:`\varphi` keeps N(0, I), then pairing :math:`\varphi(z)` with the decoded point D(z),
 instead of z itself, is another way to couple the same two laws. Whatever it saves, the optimal
 coupling saves at least as much: an explicit cheaper coupling bounds the excess of the map from
-below, with the error of a quadrature in place of the noise and the bias of a sample.
+below, with the error of a quadrature in place of the noise and the bias of a sample. A cycle of
+latents is the smallest such rearrangement, and enough to prove that there is an excess.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,7 @@ from torch import Tensor
 from diffot import flow
 from diffot.errors import require
 from diffot.mixtures import GaussianMixture
+from diffot.transport import CycleCertificate, cycle_certificate, jacobian_asymmetry
 
 _REACH = 6.0  # N(0, I) in the plane has mass 4e-9 outside the square of this half width
 
@@ -40,6 +43,37 @@ class Rearrangement:
     def relative_excess(self) -> float:
         """Lower bound on (cost - optimal) / optimal; positive if the flow is not optimal."""
         return (self.cost - self.cheaper) / self.cheaper
+
+
+def find_certificate(
+    mixture: GaussianMixture, latents: Tensor, radii: Sequence[float] = (0.1, 0.03, 0.01)
+) -> CycleCertificate:
+    """Look for a cycle of latents that proves the flow of a mixture not optimal.
+
+    Cycles are tried around the five latents with the most asymmetric Jacobians, on smaller and
+    smaller ellipses; see :func:`~diffot.transport.cycle_certificate`.
+
+    Args:
+        latents: where to look, shape (B, 2). radii: sizes of the ellipses.
+
+    Returns:
+        The first accepted certificate, or the last one tried.
+    """
+    jacobians = flow.jacobian(mixture, latents, tolerance=1e-10)
+    order = jacobian_asymmetry(jacobians).argsort(descending=True)
+    for i in order[:5]:
+        for radius in radii:
+            certificate = cycle_certificate(
+                lambda z: flow.decode(mixture, z, tolerance=1e-10),
+                latents[i],
+                jacobians[i],
+                radius,
+                refined=lambda z: flow.decode(mixture, z),
+                most_points=200_000,
+            )
+            if certificate.accepted:
+                return certificate
+    return certificate
 
 
 def rearrange(

@@ -228,15 +228,7 @@ def dpm_solver(
     The first step has no previous point, and in the last, to time 0, h is infinite; these two are
     DDIM. What the last one does to the order is said in :func:`heun`.
 
-    Args:
-        x_T: starting noise, shape (B, *d).
-        steps: a number of steps, or the times to visit; see :func:`~diffot.schedules.timesteps`.
-
-    Returns:
-        The points at the last time (0 if ``steps`` is a number), shape (B, *d).
-
-    Raises:
-        ValueError: for a bad start or number of steps.
+    Arguments, result and errors are those of :func:`heun`.
     """
     _check_start(x_T)
     times, levels = _path(predictor.schedule, steps)

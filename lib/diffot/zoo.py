@@ -42,6 +42,7 @@ class ModelConfig:
 
 _PLANE = scaled_linear(1000, 1e-4, 0.02)
 _LINE = scaled_linear(1000, 2.5e-5, 0.005)
+_CURVE = linear(1000, 1e-4, 0.02)
 
 _THESIS_MLP = {"class": "MLP", "dim": 2, "activate_output": True}
 _LINEAR_MLP = {"class": "MLP", "dim": 2, "activate_output": False}
@@ -74,8 +75,8 @@ CONFIGS = {
     "Low2DUnimodalSiLU": ModelConfig("Low2DUnimodal", _PLANE, _SILU_MLP, _SILU),
     "Low2DBimodal": ModelConfig("Low2DBimodal", _PLANE, _THESIS_MLP, _MEDIUM),
     "Low2DBimodalSiLU": ModelConfig("Low2DBimodal", _PLANE, _SILU_MLP, _SILU),
-    "Low2DSCurve": ModelConfig("Low2DSCurve", linear(1000, 1e-4, 0.02), _THESIS_MLP, _SLOW),
-    "Low2DSCurveSiLU": ModelConfig("Low2DSCurve", linear(1000, 1e-4, 0.02), _SILU_MLP, _SILU),
+    "Low2DSCurve": ModelConfig("Low2DSCurve", _CURVE, _THESIS_MLP, _SLOW),
+    "Low2DSCurveSiLU": ModelConfig("Low2DSCurve", _CURVE, _SILU_MLP, _SILU),
 }
 
 
