@@ -33,14 +33,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.integrate import DOP853
 from torch import Tensor
 
 from diffot.errors import require, require_points
 from diffot.mixtures import GaussianMixture
+from diffot.ode import FINEST, integrate, require_tolerance
 
 _CHUNK = 2**16  # numbers per array of (component, dimension, point): fits a core's cache
-_FINEST = 100 * np.finfo(float).eps  # below this, DOP853 measures rounding
 
 
 def decode(mixture: GaussianMixture, z: Tensor, tolerance: float = 1e-12) -> Tensor:
@@ -236,29 +235,8 @@ def _solve(
     state: np.ndarray,
     tolerance: float,
 ) -> np.ndarray:
-    """The state at s = ``end``; DOP853 (Hairer, Nørsett & Wanner 1993, chapter II)."""
-
-    def flat_rate(s: float, flat: np.ndarray) -> np.ndarray:
-        out = rate(s, flat.reshape(state.shape)).ravel()
-        if not np.isfinite(out).all():  # the solver would search for a step forever
-            raise RuntimeError(
-                f"the flow is not finite at s = {s:.6g} of {max(start, end):.6g}; a point lies "
-                "too far out, or a Jacobian overflows between widely separated modes"
-            )
-        return out
-
-    # The solver bounds the root mean square over the state; this bounds every entry.
-    tolerance = max(tolerance / math.sqrt(state.size), _FINEST)
-    with np.errstate(over="ignore", invalid="ignore"):  # caught above
-        solver = DOP853(flat_rate, start, state.ravel(), end, rtol=tolerance, atol=tolerance)
-        while solver.status == "running":
-            message = solver.step()
-    if solver.status == "failed":
-        raise RuntimeError(
-            f"the flow could not be followed past s = {solver.t:.6g} of {max(start, end):.6g}: "
-            f"{message} Try a larger tolerance"
-        )
-    return solver.y.reshape(state.shape)
+    """The state at s = ``end``. The solver bounds the root mean square; this, every entry."""
+    return integrate(rate, start, end, state, max(tolerance / math.sqrt(state.size), FINEST))
 
 
 def _in_chunks(
@@ -270,10 +248,7 @@ def _in_chunks(
 ) -> Tensor:
     """``work`` on some points at a time; takes them first, (B, d), and gives them first."""
     require_points(points, mixture.dim, name)
-    require(
-        0 < tolerance < 1,
-        f"tolerance is {tolerance}; expected a number between 0 and 1, such as 1e-12",
-    )
+    require_tolerance(tolerance)
     require(len(points) > 0, f"{name} holds no points; expected at least one row")
     flow = _Flow(mixture)
     size = max(1, _CHUNK // mixture.means.numel())
