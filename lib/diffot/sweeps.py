@@ -1,0 +1,351 @@
+"""Many independent computations: in parallel, on disk as they come, none of them twice.
+
+A table is a file of JSON lines. The first names the computation; each further one holds a task
+and its row. Numbers are written so that they come back exactly; NaN and infinity are kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import inspect
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import joblib
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from diffot.errors import require
+
+Literal = int | float | str | bool
+
+
+def sweep(
+    function: Callable[..., dict],
+    tasks: Sequence[dict],
+    table: Path | None = None,
+    scheduler: str | None = None,
+    jobs: int = -1,
+    progress: bool = True,
+    version: str = "",
+) -> pd.DataFrame:
+    """Call ``function(**task)`` for each task and collect the rows in the order of the tasks.
+
+    With a table, each row is on disk as soon as it is computed; a sweep that was interrupted, or
+    is asked for more tasks, computes only what the table lacks. Rows of other tasks stay in it.
+    A task that fails costs none of the others: they are computed, and then the error is raised.
+
+    Each call is held to one thread, so that the numbers do not depend on where it runs and
+    processes do not compete for cores. The limit is one of the whole process: start Dask
+    workers with ``--nthreads 1``.
+
+    Args:
+        function: returns one row, a dict of numbers and strings. It is called in other
+            processes, so it should be importable there and draw nothing from global states.
+        tasks: keyword arguments that identify a computation, all of them numbers or strings.
+        table: where rows are kept, as JSON lines; without it, nothing is written.
+        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``. A worker that is
+            lost has its tasks repeated by others; a task that loses several has failed.
+        jobs: number of processes on this machine, -1 for one per core, 1 for none but this one;
+            does not matter with a scheduler.
+        version: kept in the table; give another one when the function computes something else.
+
+    Returns:
+        One line per task; the columns are the keys of the tasks, then those of the rows.
+
+    Raises:
+        ValueError: before anything is computed, for tasks that are no literals, that appear
+            twice or that the function does not take, and for a table of another computation.
+        BlockingIOError: if another sweep is writing the table.
+        RuntimeError: in the end, if tasks failed; names them.
+        joblib's ``TerminatedWorkerError``: at once, if a process of this machine dies, for
+            want of memory perhaps; the next call continues.
+    """
+    tasks = [_checked_task(function, task) for task in tasks]
+    keys = [_key(task) for task in tasks]
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    require(not twice, f"tasks that appear more than once: {', '.join(twice)}; give each once")
+
+    with ExitStack() as stack:
+        rows, file = {}, None
+        if table is not None:
+            file = stack.enter_context(_opened(Path(table)))
+            rows = _read(file, _header(function, version))
+        waiting = [i for i, key in enumerate(keys) if key not in rows]
+        bar = stack.enter_context(
+            tqdm(
+                total=len(tasks),
+                initial=len(tasks) - len(waiting),
+                desc=getattr(function, "__name__", "sweep"),
+                unit="task",
+                smoothing=0,
+                disable=not progress,
+            )
+        )
+        failures = []
+        outcomes = _outcomes(function, tasks, waiting, scheduler, jobs)
+        for outcome in stack.enter_context(closing(outcomes)):
+            task = tasks[outcome.index]
+            if outcome.error:
+                failures.append(outcome)
+                if progress:
+                    text = f"{_call_text(function, task)} failed: {outcome.last_line}"
+                    bar.write(text, file=sys.stderr)
+                continue
+            rows[keys[outcome.index]] = outcome.row
+            if file is not None:
+                _append(file, {"task": task, "row": outcome.row})
+            bar.update()
+    if failures:
+        raise RuntimeError(_report(function, tasks, failures, table))
+    return pd.DataFrame([{**task, **rows[key]} for task, key in zip(tasks, keys)])
+
+
+# Computing.
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Of the task of this index: its row or, if ``error`` is not empty, why there is none."""
+
+    index: int
+    row: dict[str, Literal]
+    error: str = ""
+
+    @property
+    def last_line(self) -> str:
+        return self.error.strip().splitlines()[-1]
+
+
+def _outcomes(
+    function: Callable, tasks: list[dict], waiting: list[int], scheduler: str | None, jobs: int
+) -> Iterator[_Outcome]:
+    """Outcomes of the waiting tasks, as they come."""
+    if not waiting:
+        return
+    with ExitStack() as stack:
+        if scheduler is None:
+            stack.enter_context(joblib.parallel_config("loky", n_jobs=jobs))
+        else:
+            backend = stack.enter_context(_dask_backend(scheduler))
+            stack.enter_context(joblib.parallel_config(backend))
+        # A batch is one task, so that none waits for another to be written. Dask's scheduler
+        # keeps the queue itself, so that workers that come later find work; processes of our
+        # own get no queue, for they would work through it even if this process is killed.
+        parallel = joblib.Parallel(
+            return_as="generator_unordered",
+            batch_size=1,
+            pre_dispatch="all" if scheduler else "n_jobs",
+        )
+        yield from parallel(joblib.delayed(_outcome)(function, i, tasks[i]) for i in waiting)
+
+
+def _outcome(function: Callable, index: int, task: dict) -> _Outcome:
+    # Errors are sent back as text, for not every exception survives being pickled.
+    try:
+        with _one_thread():
+            row = function(**task)
+        return _Outcome(index, _checked_row(row, task))
+    except Exception:
+        return _Outcome(index, {}, traceback.format_exc())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _dask_backend(scheduler: str) -> Iterator[joblib.parallel.ParallelBackendBase]:
+    """joblib's backend for a Dask cluster, such that a task that Dask gives up has an outcome.
+
+    Dask gives up a task that has lost several workers, or that its workers cannot unpickle.
+    joblib 1.6 then sets the exception of the future, but does not call back, and a generator
+    of results waits forever.
+    """
+    import distributed
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        def submit(self, func, callback=None):
+            [(_, (_, index, _), _)] = func.items
+
+            def tell(future):
+                if error := future.exception():
+                    callback([_Outcome(index, {}, f"{type(error).__name__}: {error}")])
+
+            future = super().submit(func, callback)
+            future.add_done_callback(tell)
+            return future
+
+    try:
+        client = distributed.Client(scheduler, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(
+            f"no Dask scheduler answers at {scheduler!r} ({error}); expected the address that "
+            "`dask scheduler` prints when it starts, such as tcp://host:8786"
+        ) from error
+    with client:
+        yield Backend(client=client)
+
+
+# Checking.
+
+
+def _checked_task(function: Callable, task: dict) -> dict[str, Literal]:
+    require(isinstance(task, dict), f"a task is {task!r}; expected a dict of keyword arguments")
+    checked = {name: _literal(name, value) for name, value in task.items()}
+    try:
+        inspect.signature(function).bind(**checked)
+    except TypeError as error:
+        raise ValueError(f"the function does not take the task {task}: {error}") from None
+    return checked
+
+
+def _checked_row(row: dict, task: dict) -> dict[str, Literal]:
+    require(isinstance(row, dict), f"the function returned {row!r}; expected a dict, one row")
+    both = sorted(set(row) & set(task))
+    require(not both, f"the row repeats {', '.join(both)} of its task; leave that out")
+    return {name: _literal(name, value) for name, value in row.items()}
+
+
+def _literal(name: str, value: object) -> Literal:
+    """The value as one of Python's own; numbers of numpy and torch are converted."""
+    require(isinstance(name, str), f"{name!r} is no name; expected a string")
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
+    require(
+        type(value) in (int, float, str, bool),
+        f"{name} is {value!r}, of type {type(value).__name__}; expected a number or a string",
+    )
+    return value
+
+
+def _key(task: dict) -> str:
+    return json.dumps(task, sort_keys=True)
+
+
+def _call_text(function: Callable, task: dict) -> str:
+    arguments = ", ".join(f"{name}={value!r}" for name, value in task.items())
+    return f"{getattr(function, '__name__', function)}({arguments})"
+
+
+def _report(function: Callable, tasks: list[dict], failures: list[_Outcome], table) -> str:
+    failures = sorted(failures, key=lambda failure: failure.index)
+    listed = [f"  {_call_text(function, tasks[f.index])}: {f.last_line}" for f in failures[:10]]
+    if len(failures) > 10:
+        listed.append(f"  and {len(failures) - 10} more")
+    kept = (
+        "without a table, the rows of the others are lost"
+        if table is None
+        else f"the rows of the others are in {table}, and the next call computes what is missing"
+    )
+    return "\n".join(
+        [
+            f"{len(failures)} of {len(tasks)} tasks failed; {kept}",
+            *listed,
+            "the first of them:",
+            failures[0].error.rstrip(),
+        ]
+    )
+
+
+# The table.
+
+
+def _header(function: Callable, version: str) -> dict[str, str]:
+    name = getattr(function, "__qualname__", None)
+    require(
+        name is not None,
+        f"{function!r} has no name to keep in the table; expected a function, "
+        "with all that it depends on in the tasks",
+    )
+    return {"function": f"{function.__module__}.{name}", "version": version}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"another sweep is writing {path}; wait for it, or give another table"
+            ) from None
+        yield file
+
+
+def _read(file: BinaryIO, header: dict[str, str]) -> dict[str, dict[str, Literal]]:
+    """Rows by the key of their task. Leaves the file with the header and whole lines only."""
+    file.seek(0)
+    *lines, rest = file.read().split(b"\n")
+    expected = _line(header)
+    if lines:
+        _require_header(file.name, lines[0], header)
+    else:
+        # Nothing but the beginning of a header: this sweep was killed at its very start.
+        require(expected.startswith(rest), f"{file.name} is not the table of a sweep")
+    if rest:
+        warnings.warn(
+            f"{file.name} ends in half a line, which is dropped; its task is computed again",
+            stacklevel=4,
+        )
+        file.truncate(sum(len(line) + 1 for line in lines))
+    if not lines:
+        _append(file, header)
+    rows = {}
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            entry = json.loads(line)
+            rows[_key(entry["task"])] = entry["row"]
+        except (ValueError, TypeError, KeyError):
+            raise ValueError(
+                f"line {number} of {file.name} is not a task with its row: {line[:60]!r}; "
+                "repair or delete that line"
+            ) from None
+    return rows
+
+
+def _require_header(name: str, line: bytes, header: dict[str, str]) -> None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    require(
+        isinstance(found, dict) and set(found) == set(header),
+        f"{name} is not the table of a sweep; give another path",
+    )
+    require(
+        found == header,
+        f"{name} is the table of {found['function']}, version {found['version']!r}; expected "
+        f"{header['function']}, version {header['version']!r}; give another path, or delete the "
+        "table if it is out of date",
+    )
+
+
+def _append(file: BinaryIO, entry: dict) -> None:
+    file.write(_line(entry))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _line(entry: dict) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
