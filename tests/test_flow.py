@@ -8,6 +8,7 @@ import torch
 from scipy import optimize, special
 
 import diffot.flow
+from diffot import ode
 from diffot.flow import decode, encode, jacobian, log_likelihood
 from diffot.mixtures import GaussianMixture, equal_mixture, thesis_mixture
 
@@ -260,11 +261,11 @@ def test_overflow_is_an_error_not_a_hang():
 
 
 def test_a_solver_that_gives_up_is_an_error(monkeypatch):
-    class Stuck(diffot.flow.DOP853):
+    class Stuck(ode.DOP853):
         def _step_impl(self):
             return False, self.TOO_SMALL_STEP
 
-    monkeypatch.setattr(diffot.flow, "DOP853", Stuck)
+    monkeypatch.setattr(ode, "DOP853", Stuck)
     with pytest.raises(RuntimeError, match=r"could not be followed past s = 0 .*step size"):
         decode(thesis_mixture("Low2DBimodal"), torch.zeros(1, 2, dtype=torch.float64))
 

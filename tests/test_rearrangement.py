@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,10 @@ BENT = GaussianMixture(
     [[1.05, 0.54], [-1.05, -0.54]],
     [[[0.49, -0.18], [-0.18, 0.08]], [[0.08, 0.20], [0.20, 0.59]]],
 )
+
+
+def decoder(law):
+    return partial(flow.decode_with_jacobian, law, tolerance=1e-10)
 
 
 def test_fields_keep_the_normal_law():
@@ -47,11 +53,11 @@ def test_followed_points_are_still_normal():
     ],
 )
 def test_nothing_is_found_where_the_flow_is_optimal(law):
-    assert abs(rearrange(law, 6, 2, spacing=0.2).relative_excess) < 1e-6
+    assert abs(rearrange(decoder(law), 6, 2, spacing=0.2).relative_excess) < 1e-6
 
 
 def test_the_bent_mixture_is_off_by_what_samples_suggest():
-    found = rearrange(BENT, 8, 6, 0.15)
+    found = rearrange(decoder(BENT), 8, 6, 0.15)
     z = torch.randn(1500, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     x = flow.decode(BENT, z)
     assert found.cost == pytest.approx(transport.transport_cost(z, x), rel=0.1)
@@ -60,7 +66,9 @@ def test_the_bent_mixture_is_off_by_what_samples_suggest():
 
 
 def test_more_rounds_and_degrees_save_more():
-    excess = [rearrange(BENT, d, r, 0.2).relative_excess for d, r in ((4, 1), (4, 4), (8, 4))]
+    excess = [
+        rearrange(decoder(BENT), d, r, 0.2).relative_excess for d, r in ((4, 1), (4, 4), (8, 4))
+    ]
     assert 0 < excess[0] < excess[1] < excess[2]
 
 
@@ -69,9 +77,4 @@ def test_more_rounds_and_degrees_save_more():
 )
 def test_bad_numbers_are_refused(arguments):
     with pytest.raises(ValueError, match="expected"):
-        rearrange(BENT, **arguments)
-
-
-def test_other_dimensions_are_refused():
-    with pytest.raises(ValueError, match="dimension 1; expected 2"):
-        rearrange(mixtures.thesis_mixture("Low1DMix"))
+        rearrange(decoder(BENT), **arguments)

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from diffot.errors import require, require_points, unknown_name
+from diffot.errors import require, require_finite, require_points, unknown_name
 
 _DEPTH = 50.0  # a component is looked at where its density is above e^-50 of its greatest
 _LINE = 257  # nodes per axis of the quadratures in a component's box
@@ -57,11 +57,12 @@ class QuarticMixture:
             f"({k}, 2) twice and ({k}, 2, 2) twice",
         )
         for name, q, floor in (("q1", self.q1, 1e-12), ("q2", self.q2, -1e-12)):
-            least = torch.linalg.eigvalsh(q).amin()
+            require_finite(q, name)
+            least, kind = float(torch.linalg.eigvalsh(q).amin()), "semi-" if floor < 0 else ""
             require(
-                bool(torch.isfinite(q).all()) and torch.equal(q, q.mT) and float(least) > floor,
-                f"{name} holds a matrix that is not finite, symmetric and positive "
-                f"{'definite' if floor > 0 else 'semi-definite'} (smallest eigenvalue {least:.3g})",
+                torch.equal(q, q.mT) and least > floor,
+                f"{name} holds a matrix that is not symmetric and positive {kind}definite "
+                f"(smallest eigenvalue {least:.3g})",
             )
         self._log_normalizer = torch.zeros(k, dtype=torch.float64)
         boxes, self._least, means, seconds = [], [], [], []

@@ -187,6 +187,11 @@ class _Flow:
         width = math.sqrt(1 - alpha**2) / alpha
         near = self.mean + x[:, None] / alpha + width * self.hermite
         flat = near.reshape(-1, 2)
-        weight = (self.density.log_prob(flat).reshape(near.shape[:2]) + self.log_weights).softmax(1)
-        score = torch.einsum("bh,bhi->bi", weight, self.density.score(flat).reshape(near.shape)) / alpha
+        weight = (self.density.log_prob(flat).reshape(near.shape[:2]) + self.log_weights).softmax(
+            1
+        )
+        score = (
+            torch.einsum("bh,bhi->bi", weight, self.density.score(flat).reshape(near.shape))
+            / alpha
+        )
         return (score @ self.axes + y / root) / root / alpha

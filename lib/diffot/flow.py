@@ -82,23 +82,32 @@ def encode(mixture: GaussianMixture, x: Tensor, tolerance: float = 1e-12) -> Ten
     return _in_chunks(_encode, mixture, x, "x", tolerance).to(x)
 
 
-def jacobian(mixture: GaussianMixture, z: Tensor, tolerance: float = 1e-12) -> Tensor:
-    r"""Jacobian :math:`\partial\, \mathrm{decode}(z)_i / \partial z_j`.
+def decode_with_jacobian(
+    mixture: GaussianMixture, z: Tensor, tolerance: float = 1e-12
+) -> tuple[Tensor, Tensor]:
+    r"""Decoded points and the Jacobians :math:`\partial\, \mathrm{decode}(z)_i / \partial z_j`.
 
     The variational equation is integrated along with the flow. The Jacobian of :func:`encode` at
-    points x is the inverse: ``torch.linalg.inv(jacobian(mixture, encode(mixture, x)))``.
+    a decoded point is the inverse.
 
     Args:
         z: latents, shape (B, d). tolerance: as in :func:`decode`; entries above 1 relative.
 
     Returns:
-        Shape (B, d, d), in the type and on the device of ``z``. Between well separated modes the
-        entries are huge: N(z) divided by the density at the decoded point is the determinant.
+        Shapes (B, d) and (B, d, d), in the type and on the device of ``z``. Between well
+        separated modes the entries of a Jacobian are huge: N(z) divided by the density at the
+        decoded point is the determinant.
 
     Raises:
         ValueError, RuntimeError: as in :func:`decode`.
     """
-    return _in_chunks(_jacobian, mixture, z, "z", tolerance).to(z)
+    both = _in_chunks(_decode_with_jacobian, mixture, z, "z", tolerance).to(z)
+    return both[:, 0], both[:, 1:].mT
+
+
+def jacobian(mixture: GaussianMixture, z: Tensor, tolerance: float = 1e-12) -> Tensor:
+    """The Jacobians of :func:`decode_with_jacobian` alone, shape (B, d, d)."""
+    return decode_with_jacobian(mixture, z, tolerance)[1]
 
 
 def log_likelihood(mixture: GaussianMixture, x: Tensor, tolerance: float = 1e-12) -> Tensor:
@@ -198,7 +207,8 @@ def _encode(flow: _Flow, x: np.ndarray, tolerance: float) -> np.ndarray:
     return flow.axes @ _solve(flow.velocity, flow.end, 0.0, flow.whiten(x), tolerance)
 
 
-def _jacobian(flow: _Flow, z: np.ndarray, tolerance: float) -> np.ndarray:
+def _decode_with_jacobian(flow: _Flow, z: np.ndarray, tolerance: float) -> np.ndarray:
+    """Row 0 holds the decoded points, row 1 + j their derivative along the j-th axis."""
     d, n = z.shape
 
     def rate(s: float, state: np.ndarray) -> np.ndarray:
@@ -206,13 +216,14 @@ def _jacobian(flow: _Flow, z: np.ndarray, tolerance: float) -> np.ndarray:
         turned = np.einsum("ijb,jlb->lib", slope, state[1:].swapaxes(0, 1))
         return np.concatenate([velocity[None], turned])
 
-    # row 0 holds y, row 1 + j its derivative along the j-th axis of z
+    # row 0 holds y, row 1 + j its derivative along the j-th axis of the mixture
     start = np.empty((d + 1, d, n))
     start[0] = flow.axes.T @ z
     start[1:] = np.eye(d)[:, :, None]
-    columns = _solve(rate, 0.0, flow.end, start, tolerance)[1:]
+    end = _solve(rate, 0.0, flow.end, start, tolerance)
     root = flow.unit * flow.axes * np.sqrt(flow.total[:, 0])
-    return np.einsum("ia,lab,jl->ijb", root, columns, flow.axes, optimize=True)
+    columns = np.einsum("ia,lab,jl->jib", root, end[1:], flow.axes, optimize=True)
+    return np.concatenate([flow.unwhiten(end[0])[None], columns])
 
 
 def _log_likelihood(flow: _Flow, x: np.ndarray, tolerance: float) -> np.ndarray:

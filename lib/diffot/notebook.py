@@ -8,20 +8,26 @@ longer bears it out. The page "Claims and verdicts" is made of what was recorded
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import math
 import os
+import subprocess
+from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import torch
 from IPython import get_ipython
 from myst_nb import glue
 
+from diffot import seeds
 from diffot.errors import require, unknown_name
 from diffot.files import write_whole
-from diffot.paths import HYPOTHESES, NOTEBOOKS, RECORD, RESULTS
+from diffot.paths import HYPOTHESES, NOTEBOOKS, RECORD, RESULTS, ROOT, SCHEDULER, TABLES
+from diffot.sweeps import read_table, sweep
 
 PROFILES = ("fast", "default", "full")
 VERDICTS = ("holds", "holds approximately", "refuted")
@@ -116,16 +122,54 @@ class Run:
         self._hypotheses = json.loads(HYPOTHESES.read_text())
 
     def generator(self, key: str) -> torch.Generator:
-        """A random generator for one purpose, seeded by a hash of the run's seed and ``key``.
-
-        Draws for one purpose thus stay the same when another is added.
-        """
-        digest = hashlib.sha256(f"{self.seed}/{key}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        """A random generator for one purpose; see :func:`diffot.seeds.generator`."""
+        return seeds.generator(self.seed, key)
 
     def n(self, *, fast, default, full):
         """The value for the run's profile."""
         return {"fast": fast, "default": default, "full": full}[self.profile]
+
+    def table(
+        self, name: str, function: Callable[..., dict], tasks: Sequence[dict], again: int
+    ) -> pd.DataFrame:
+        """The rows of a long computation, one for each task.
+
+        Profile ``full`` computes those that ``data/tables`` lacks and adds them (with another
+        seed or other parameters, to a table in the working directory); a Dask scheduler whose
+        address is in the environment as ``DIFFOT_SCHEDULER`` takes the work. The other profiles
+        read the committed table and compute some of its rows again, which must agree.
+
+        Args:
+            name: of the table's file, without suffix.
+            function, tasks: as in :func:`diffot.sweeps.sweep`.
+            again: number of rows computed again, drawn at random by the run's seed.
+
+        Raises:
+            ClaimError: if a number differs from the table's by more than 1e-3 of it and 1e-7.
+            ValueError, FileNotFoundError: if the committed table lacks a task, or is missing.
+        """
+        if self.profile == "full":
+            committed = self._as_committed and self.seed == 0
+            path = (
+                TABLES / f"{name}.jsonl" if committed else Path(f"{name}.seed{self.seed}.jsonl")
+            )
+            scheduler = os.environ.get(SCHEDULER)
+            return sweep(function, tasks, path, scheduler, note=_commit_and_date())
+        table = read_table(TABLES / f"{name}.jsonl", tasks)
+        draws = self.generator(f"rows of {name} to compute again")
+        chosen = sorted(torch.randperm(len(tasks), generator=draws)[:again].tolist())
+        fresh = sweep(function, [tasks[i] for i in chosen], progress=False)
+        old = table.iloc[chosen].reset_index(drop=True)
+        numbers = fresh.select_dtypes("number").columns
+        differ = ~np.isclose(fresh[numbers], old[numbers], rtol=1e-3, atol=1e-7, equal_nan=True)
+        for row, column in np.argwhere(differ):
+            raise ClaimError(
+                f"{name}: {tasks[chosen[row]]} gives {numbers[column]} = "
+                f"{fresh[numbers].iat[row, column]:.6g}, but the committed table says "
+                f"{old[numbers].iat[row, column]:.6g}; find out why, or compute the table anew"
+            )
+        print(f"{name}: {len(chosen)} of {len(tasks)} rows computed again, and they agree")
+        return table
 
     def claim(
         self,
@@ -246,6 +290,14 @@ class Run:
 def _rounded(value: float, digits: int) -> float:
     require(math.isfinite(value), f"the value {value} of a claim is not a finite number")
     return float(f"{value:.{digits}g}")
+
+
+def _commit_and_date() -> str:
+    git = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    )
+    commit = git.stdout.strip() if git.returncode == 0 else "unknown"
+    return f"commit {commit}, {date.today().isoformat()}"
 
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

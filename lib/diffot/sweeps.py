@@ -39,6 +39,7 @@ def sweep(
     jobs: int = -1,
     progress: bool = True,
     version: str = "",
+    note: str = "",
 ) -> pd.DataFrame:
     """Call ``function(**task)`` for each task and collect the rows in the order of the tasks.
 
@@ -60,6 +61,7 @@ def sweep(
         jobs: number of processes on this machine, -1 for one per core, 1 for none but this one;
             does not matter with a scheduler.
         version: kept in the table; give another one when the function computes something else.
+        note: kept in a new table for readers, the date and the commit say.
 
     Returns:
         One line per task; the columns are the keys of the tasks, then those of the rows.
@@ -81,7 +83,7 @@ def sweep(
         rows, file = {}, None
         if table is not None:
             file = stack.enter_context(_opened(Path(table)))
-            rows = _read(file, _header(function, version))
+            rows = _read(file, {**_header(function, version), "note": note})
         waiting = [i for i, key in enumerate(keys) if key not in rows]
         bar = stack.enter_context(
             tqdm(
@@ -110,6 +112,24 @@ def sweep(
     if failures:
         raise RuntimeError(_report(function, tasks, failures, table))
     return pd.DataFrame([{**task, **rows[key]} for task, key in zip(tasks, keys)])
+
+
+def read_table(table: Path, tasks: Sequence[dict]) -> pd.DataFrame:
+    """The rows of these tasks from a table, in their order, without computing anything.
+
+    Raises:
+        FileNotFoundError: if there is no such table.
+        ValueError: if the table lacks a task.
+    """
+    *lines, _ = Path(table).read_bytes().split(b"\n")
+    rows = _rows(str(table), lines)
+    missing = [task for task in tasks if _key(task) not in rows]
+    require(
+        not missing,
+        f"{table} lacks {len(missing)} of {len(tasks)} tasks, the first being "
+        f"{missing[0] if missing else ''}; compute them with a sweep",
+    )
+    return pd.DataFrame([{**task, **rows[_key(task)]} for task in tasks])
 
 
 # Computing.
@@ -311,6 +331,11 @@ def _read(file: BinaryIO, header: dict[str, str]) -> dict[str, dict[str, Literal
         file.truncate(sum(len(line) + 1 for line in lines))
     if not lines:
         _append(file, header)
+    return _rows(file.name, lines)
+
+
+def _rows(name: str, lines: list[bytes]) -> dict[str, dict[str, Literal]]:
+    """Rows by the key of their task, from the whole lines of a table."""
     rows = {}
     for number, line in enumerate(lines[1:], start=2):
         try:
@@ -318,7 +343,7 @@ def _read(file: BinaryIO, header: dict[str, str]) -> dict[str, dict[str, Literal
             rows[_key(entry["task"])] = entry["row"]
         except (ValueError, TypeError, KeyError):
             raise ValueError(
-                f"line {number} of {file.name} is not a task with its row: {line[:60]!r}; "
+                f"line {number} of {name} is not a task with its row: {line[:60]!r}; "
                 "repair or delete that line"
             ) from None
     return rows
@@ -334,7 +359,7 @@ def _require_header(name: str, line: bytes, header: dict[str, str]) -> None:
         f"{name} is not the table of a sweep; give another path",
     )
     require(
-        found == header,
+        all(found[key] == header[key] for key in ("function", "version")),
         f"{name} is the table of {found['function']}, version {found['version']!r}; expected "
         f"{header['function']}, version {header['version']!r}; give another path, or delete the "
         "table if it is out of date",

@@ -598,6 +598,41 @@ def cycle_certificate(
     return CycleCertificate(cycle, images, float(gain), float(error), float(covariance))
 
 
+def find_certificate(
+    transport_map: TransportMap,
+    refined: TransportMap,
+    centers: Tensor,
+    jacobians: Tensor,
+    radii: Sequence[float] = (0.1, 0.03, 0.01),
+    most_points: int = 200_000,
+) -> CycleCertificate:
+    """Look for a :func:`cycle_certificate` around the points with the most asymmetric Jacobians.
+
+    Args:
+        transport_map, refined: the map, and the same computed more accurately.
+        centers: points around which to look, shape (B, d); the five best are tried.
+        jacobians: of the map at the centers, shape (B, d, d).
+        radii: sizes of the ellipses, in the order in which they are tried.
+        most_points: limit of the length of a cycle.
+
+    Returns:
+        The first accepted certificate, or the last one tried.
+    """
+    for i in jacobian_asymmetry(jacobians).argsort(descending=True)[:5]:
+        for radius in radii:
+            certificate = cycle_certificate(
+                transport_map,
+                centers[i],
+                jacobians[i],
+                radius,
+                refined=refined,
+                most_points=most_points,
+            )
+            if certificate.accepted:
+                return certificate
+    return certificate
+
+
 def _checked_cycle(
     center: Tensor, jacobian: Tensor, radius: float, points: int | None
 ) -> tuple[Tensor, Tensor, float, int | None]:
