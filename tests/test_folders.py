@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffot.datasets import folders
+from diffot.datasets import cache, folders
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -79,7 +79,8 @@ def test_every_kind_of_image_becomes_rgb(tmp_path):
         assert color_of(image) == pytest.approx(color, abs=2)
 
 
-def test_bad_files_are_reported_and_left_out(tmp_path):
+def test_bad_files_are_reported_and_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "CHUNK", 3)  # so that the second of three chunks is all bad
     root = tmp_path / "data"
     for k in range(3):
         save(solid((k * 100, 0, 0)), root / f"{'abz'[k]}.png")

@@ -69,7 +69,7 @@ def provide(
 
     missing = [k for k, chunk in enumerate(chunks) if chunk is None]
     work = Parallel(n_jobs=-1 if len(missing) > 1 else 1, return_as="generator")
-    made = work(delayed(make)(pieces[k]) for k in missing)
+    made = work(delayed(_make)(make, pieces[k], place / f"{k:06}", recipe) for k in missing)
     with tqdm(
         total=sum(len(pieces[k]) for k in missing),
         desc=name,
@@ -77,7 +77,6 @@ def provide(
         disable=len(missing) < 2,
     ) as bar:
         for k, chunk in zip(missing, made):
-            _write(place / f"{k:06}", chunk, {**recipe, "items": len(pieces[k])})
             chunks[k] = chunk
             bar.update(len(pieces[k]))
     return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
@@ -104,26 +103,28 @@ def _read(stem: Path, items: int) -> Arrays | None:
             arrays = dict(file)
         found = sha256(arrays)
         require(found == description["sha256"], f"SHA-256 {found[:12]}... is not the card's")
+        return arrays if description["items"] == items else None
     # A damaged file can fail in any way that json, zipfile, zlib and numpy know.
     except Exception as error:
         warnings.warn(f"{path} is damaged ({error}) and is made again", stacklevel=3)
         return None
-    return arrays if description["items"] == items else None
 
 
-def _write(stem: Path, arrays: Arrays, description: dict) -> None:
-    """Keep a chunk. Where that is impossible, say so: the arrays are there all the same."""
+def _make(
+    make: Callable[[Sequence], Arrays], piece: Sequence, stem: Path, recipe: dict
+) -> Arrays:
+    """Make a chunk and keep it. Where that is impossible, say so: the arrays are there anyway."""
+    arrays = make(piece)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    card = json.dumps({**description, "sha256": sha256(arrays)}, indent=1) + "\n"
+    card = {**recipe, "items": len(piece), "sha256": sha256(arrays)}
     try:
-        # The card goes first: without its card a chunk is taken as missing, not as damaged.
-        stem.with_suffix(".json").unlink(missing_ok=True)
         write_whole(stem.with_suffix(".npz"), buffer.getvalue())
-        write_whole(stem.with_suffix(".json"), card.encode())
+        write_whole(stem.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
     except OSError as error:
         warnings.warn(
             f"{stem}.npz could not be kept ({error}) and will have to be made again; free some "
             "space, or give another folder",
-            stacklevel=3,
+            stacklevel=2,
         )
+    return arrays

@@ -52,7 +52,7 @@ _IMAGES = """\
 A folder of images is expected, nested or not, with names that end in {suffixes}."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FolderImages(LabeledImages):
     """Images from files.
 

@@ -14,7 +14,7 @@ from diffot.errors import require
 Draw = Callable[[int, torch.Generator], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabeledImages:
     """Images with labels.
 
@@ -54,6 +54,11 @@ class LabeledImages:
                 bool(((values >= 0) & (values < count)).all()),
                 f"label {name!r} has values outside 0..{count - 1}, its {count} classes",
             )
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.pixels.shape[1:]))
+        labels = ", ".join(self.labels) or "none"
+        return f"{type(self).__name__}({len(self)} of {shape} pixels, labels: {labels})"
 
     def __len__(self) -> int:
         return len(self.pixels)
