@@ -28,6 +28,7 @@ quickly only near the data, so that 10 to 20 steps do what uniform ones in t nee
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -115,6 +116,12 @@ def decode_with_jacobian(
     return ends[0], ((ends[1:3] - ends[3:]) / (2 * step)).permute(1, 2, 0)
 
 
+def exact_score(density: Density, nodes: int = 160) -> Callable[[Tensor, float], Tensor]:
+    r"""The score :math:`\nabla \log p_t(x)`, as a function of points (B, 2) and a time t >= 0."""
+    flow = _Flow(density, nodes)
+    return flow.score
+
+
 class _Flow:
     """The equation for y, in the axes of C; points are (B, 2) tensors."""
 
@@ -153,6 +160,14 @@ class _Flow:
         y = torch.from_numpy(integrate(self._rate, *s, y.numpy(), tolerance))
         return there * self.mean + (self._root(there) * y) @ self.axes.mT
 
+    def score(self, x: Tensor, time: float) -> Tensor:
+        """S^{1/2} alpha dy/dalpha - S^{-1} x, x being centered; see the head of the module."""
+        require_points(x, 2)
+        alpha = math.exp(-time)
+        root = self._root(alpha)
+        y = ((x.double() - alpha * self.mean) @ self.axes) / root
+        return (alpha * root * self._slope(y, alpha) - y / root) @ self.axes.mT
+
     def _root(self, alpha: float) -> Tensor:
         """Square roots of the eigenvalues of S, shape (2,)."""
         return (1 + alpha**2 * (self.spectrum - 1)).sqrt()
@@ -160,10 +175,13 @@ class _Flow:
     def _rate(self, s: float, y: np.ndarray) -> np.ndarray:
         # rounding must not lead past the data
         alpha = min(math.expm1(s) / self.reach, 1.0)
+        return (math.exp(s) / self.reach * self._slope(torch.from_numpy(y), alpha)).numpy()
+
+    def _slope(self, y: Tensor, alpha: float) -> Tensor:
+        """dy/dalpha, by the rule that suits the width of the Gaussian."""
         narrow = math.sqrt(1 - alpha**2) < _NARROW * self.spacing * alpha
         drift = self._drift_near_data if narrow else self._drift
-        parts = [drift(part, alpha) for part in torch.from_numpy(y).split(_CHUNK)]
-        return (math.exp(s) / self.reach * torch.cat(parts)).numpy()
+        return torch.cat([drift(part, alpha) for part in y.split(_CHUNK)])
 
     def _drift(self, y: Tensor, alpha: float) -> Tensor:
         """dy/dalpha, the posterior mean by sums over the grid."""

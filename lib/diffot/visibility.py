@@ -4,8 +4,8 @@ Each function here measures one random law in many ways and returns one row of a
 (:mod:`diffot.sweeps`) calls it for many laws. The columns:
 
 - ``components``: of the mixture;
-- ``cost``, ``relative_error``: mean squared distance and relative excess on the first 2500 points,
-  the two numbers of Khrulkov & Oseledets (2022, section 3.4);
+- ``cost``, ``relative_error``: mean squared distance and relative excess on the first 2500
+  points, the two numbers of Khrulkov & Oseledets (2022, section 3.4);
 - ``excess_N``, ``error_N``: relative excess on N points, mean over disjoint subsamples of one
   cloud and the standard error of that mean (0 where there is one subsample);
 - ``unmoved_N``: share of these subsamples for which the optimal assignment is the map's own;
