@@ -1,4 +1,9 @@
-"""Command line: ``python -m diffot train|run|info``."""
+"""Command line: ``python -m diffot train|run|info``.
+
+Several devices train one model with ``accelerate launch -m diffot train NAME``, several
+processes without a GPU with ``torchrun --nproc_per_node 2 -m diffot train NAME`` (there
+``accelerate launch`` starts just one, unless it is also told ``--multi_gpu``).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from diffot.paths import CHECKPOINTS
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m diffot", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m diffot", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train models and save their checkpoints")
@@ -65,7 +70,10 @@ def _train(options: argparse.Namespace) -> None:
     for name, run in runs.items():
         small = zoo.config(name).network["class"] == "MLP"  # more threads only slow it down
         torch.set_num_threads(options.threads or (1 if small else all_threads))
-        accelerator.print(f"training {name}; log and samples: {run.folder}")
+        accelerator.print(
+            f"training {name} with {accelerator.num_processes} process(es) on "
+            f"{accelerator.device.type}; log and samples: {run.folder}"
+        )
         result = zoo.train(name, run=run)
         if accelerator.is_main_process:
             path = zoo.save(name, result, overwrite=options.overwrite)

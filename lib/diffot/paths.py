@@ -10,3 +10,5 @@ HYPOTHESES = ROOT / "data" / "hypotheses.json"
 # Set in the environment by `make run`: what the notebook finds goes on record.
 RECORD = "DIFFOT_RECORD"
 CACHE = ROOT / "data" / "cache"
+# Real images, where a reader has put some.
+FOLDERS = ROOT / "data" / "folders"

@@ -24,7 +24,7 @@ from diffot.errors import require, unknown_name
 from diffot.files import write_whole
 from diffot.mixtures import thesis_mixture
 from diffot.networks import MLP, UNet
-from diffot.paths import CACHE, CHECKPOINTS
+from diffot.paths import CACHE, CHECKPOINTS, FOLDERS
 from diffot.predictors import NetworkPredictor
 from diffot.runs import Run
 from diffot.schedules import FAMILIES, Schedule, linear, scaled_linear
@@ -232,13 +232,19 @@ def draw(name: str) -> Callable:
 def dataset(name: str) -> Any:
     """The images that a model is trained on, with their labels.
 
+    Real images are looked for in ``data/folders``, under the name of the data set.
+
     Raises:
         ValueError: if its data are not images.
+        FileNotFoundError: if real images are not there, saying what is expected.
     """
     data = config(name).data
     require(isinstance(data, dict), f"the data of {name} are points, not images; see zoo.draw")
     arguments = dict(data)
-    module, function = DATASETS[arguments.pop("set")]
+    family = arguments.pop("set")
+    module, function = DATASETS[family]
+    if module == "folders":
+        arguments["root"] = FOLDERS / family
     load = getattr(importlib.import_module(f"diffot.datasets.{module}"), function)
     return load(**arguments)
 
