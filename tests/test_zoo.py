@@ -79,6 +79,51 @@ def test_missing_files_and_names_are_explained(result, tmp_path):
         zoo.load("Low2DSymMix", tmp_path)
 
 
+@pytest.fixture
+def image_result() -> TrainResult:
+    network = zoo.build(zoo.config("Faces32B").network, seed=3)
+    torch.nn.init.normal_(network.last.weight, std=0.1)  # it starts at zero
+    return TrainResult(network, [0.1], 1.0, level_losses=[[0.1, None]])
+
+
+def test_image_models_are_stored_in_half_precision(image_result, tmp_path):
+    path = zoo.save("Faces32B", image_result, tmp_path)
+    weights = sum(p.numel() for p in image_result.network.parameters())
+    assert 2 * weights < path.stat().st_size < 2.1 * weights
+    loaded = zoo.load("Faces32B", tmp_path)
+    assert loaded.prediction == "v"
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = image_result.network(x, torch.full((2,), 0.5)).detach()
+    after = loaded.network(x, torch.full((2,), 0.5))
+    assert after.dtype == torch.float32
+    assert 0 < (after - before).norm() < 2e-3 * before.norm()
+
+
+def parameters(name):
+    with torch.device("meta"):
+        network = zoo.build(zoo.config(name).network, seed=0)
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def test_image_networks_have_the_sizes_that_are_claimed():
+    """The thesis gives 22 and 89 million for its two AFHQ networks (experiment H.1a)."""
+    assert parameters("AFHQ256Exp1") == pytest.approx(22e6, rel=0.15)
+    assert parameters("AFHQ256Exp2") == pytest.approx(89e6, rel=0.15)
+    assert parameters("Faces32B") <= parameters("Faces32A") / 3
+    images = [name for name in NAMES if name not in POINTS]
+    assert len(images) == 12
+    for name in images:
+        here = zoo.config(name).storage == "float16"  # a model of this project, to be committed
+        assert not here or 2 * parameters(name) < 15.9 * 2**20
+        assert here == (zoo.config(name).training.prediction == "v")
+
+
+def test_committed_image_models_share_one_schedule():
+    ours = [zoo.config(n) for n in NAMES if zoo.config(n).storage == "float16"]
+    tables = [recipe.schedule.alpha_bar for recipe in ours]
+    assert all(torch.equal(table, tables[0]) for table in tables)
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_committed_checkpoints_are_of_the_present_recipe(name):
     card, recipe = zoo.card(name), json.loads(json.dumps(zoo.describe(name)))

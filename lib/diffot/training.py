@@ -336,6 +336,7 @@ class _Trainer:
     def _state(self) -> dict:
         return {
             "step": self.step,
+            "processes": self.accelerator.num_processes,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
