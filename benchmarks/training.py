@@ -64,7 +64,7 @@ class DenoisingDiffusionPytorch(nn.Module):
 
 def stand_in(package: str, *parts: str) -> None:
     """Let a package that is not needed be imported, with whatever is imported from it."""
-    if importlib.util.find_spec(package):
+    if package in sys.modules or importlib.util.find_spec(package):
         return
     names = [package, *(f"{package}.{part}" for part in parts)]
     modules = {name: types.ModuleType(name) for name in names}

@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from diffot import __main__ as command
 from diffot import zoo
+from diffot.mixtures import thesis_mixture
 from diffot.paths import CHECKPOINTS
 from diffot.training import TrainConfig, TrainResult
 
@@ -142,6 +145,40 @@ def test_command_line_refuses_before_it_trains(capsys):
     assert "unknown model 'Low2D'; did you mean" in capsys.readouterr().err
     assert command.main(["run", "L2"]) == 2
     assert "unknown notebook" in capsys.readouterr().err
+
+
+def test_command_line_continues_an_interrupted_training(tmp_path, monkeypatch, capsys):
+    sample = thesis_mixture("Low2DUnimodal").sample
+    calls = []
+
+    def interrupted(n, generator):
+        calls.append(n)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return sample(n, generator)
+
+    small = TrainConfig(iterations=20, batch_size=64)
+    recipe = replace(zoo.config("Low2DUnimodal"), training=small)
+    monkeypatch.setitem(zoo.CONFIGS, "Small", recipe)
+    whole = zoo.train("Small", progress=False).network.state_dict()
+    monkeypatch.setattr(zoo, "draw", lambda name: interrupted)
+    monkeypatch.setattr(zoo, "open_run", partial(zoo.open_run, folder=tmp_path / "runs"))
+    monkeypatch.setattr(zoo, "save", partial(zoo.save, folder=tmp_path))
+    command_line = ["train", "Small", "--state-seconds", "0"]
+    threads = torch.get_num_threads()
+    try:
+        assert command.main(command_line) == 130
+        assert "interrupted; continue with --resume" in capsys.readouterr().err
+        assert command.main(command_line) == 2
+        assert "unfinished run" in capsys.readouterr().err
+        assert len(calls) == 12
+        assert command.main([*command_line, "--resume"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert len(calls) == 12 + 20 - 11  # the first eleven steps were not taken again
+    found = zoo.load("Small", tmp_path).network.state_dict()
+    assert all(torch.equal(found[key], whole[key]) for key in whole)
+    assert not (tmp_path / "runs" / "Small" / "state.pt").exists()
 
 
 def test_command_line_lists_models(capsys):
