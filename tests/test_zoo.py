@@ -1,13 +1,19 @@
 import json
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from diffot import __main__ as command
 from diffot import zoo
-from diffot.training import TrainResult
+from diffot.mixtures import thesis_mixture
+from diffot.paths import CHECKPOINTS
+from diffot.training import TrainConfig, TrainResult
 
 NAMES = sorted(zoo.CONFIGS)
+POINTS = [name for name in NAMES if isinstance(zoo.config(name).data, str)]
+TRAINED = sorted({*POINTS, *(path.stem for path in CHECKPOINTS.glob("*.json"))})
 
 
 @pytest.fixture
@@ -76,14 +82,58 @@ def test_missing_files_and_names_are_explained(result, tmp_path):
         zoo.load("Low2DSymMix", tmp_path)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.fixture
+def image_result() -> TrainResult:
+    network = zoo.build(zoo.config("Faces32B").network, seed=3)
+    torch.nn.init.normal_(network.last.weight, std=0.1)  # it starts at zero
+    return TrainResult(network, [0.1], 1.0, level_losses=[[0.1, None]])
+
+
+def test_image_models_are_stored_in_half_precision(image_result, tmp_path):
+    path = zoo.save("Faces32B", image_result, tmp_path)
+    weights = sum(p.numel() for p in image_result.network.parameters())
+    assert 2 * weights < path.stat().st_size < 2.1 * weights
+    loaded = zoo.load("Faces32B", tmp_path)
+    assert loaded.prediction == "v"
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = image_result.network(x, torch.full((2,), 0.5)).detach()
+    after = loaded.network(x, torch.full((2,), 0.5))
+    assert after.dtype == torch.float32
+    assert 0 < (after - before).norm() < 2e-3 * before.norm()
+
+
+def parameters(name):
+    with torch.device("meta"):
+        network = zoo.build(zoo.config(name).network, seed=0)
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def test_image_networks_have_the_sizes_that_are_claimed():
+    """The thesis gives 22 and 89 million for its two AFHQ networks (experiment H.1a)."""
+    assert parameters("AFHQ256Exp1") == pytest.approx(22e6, rel=0.15)
+    assert parameters("AFHQ256Exp2") == pytest.approx(89e6, rel=0.15)
+    assert parameters("Faces32B") <= parameters("Faces32A") / 3
+    images = [name for name in NAMES if name not in POINTS]
+    assert len(images) == 12
+    for name in images:
+        here = zoo.config(name).storage == "float16"  # a model of this project, to be committed
+        assert not here or 2 * parameters(name) < 15.9 * 2**20
+        assert here == (zoo.config(name).training.prediction == "v")
+
+
+def test_committed_image_models_share_one_schedule():
+    ours = [zoo.config(n) for n in NAMES if zoo.config(n).storage == "float16"]
+    tables = [recipe.schedule.alpha_bar for recipe in ours]
+    assert all(torch.equal(table, tables[0]) for table in tables)
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_committed_checkpoints_are_of_the_present_recipe(name):
-    card, recipe = zoo.card(name), zoo.config(name)
-    assert card["data"] == recipe.data
-    assert card["network"] == recipe.network
-    assert card["training"] == json.loads(json.dumps(vars(recipe.training)))
-    assert card["schedule"] == {"name": recipe.schedule.name, **recipe.schedule.parameters}
-    if recipe.data in ("Low2DSymMix", "Low2DASymMix"):
+    card, recipe = zoo.card(name), json.loads(json.dumps(zoo.describe(name)))
+    # cards older than a setting were made with its default
+    card["training"] = vars(TrainConfig(**card["training"]))
+    assert {key: card.get(key, "float32") for key in recipe} == recipe
+    if card["data"] in ("Low2DSymMix", "Low2DASymMix"):
         assert card["cpu_seconds"] <= 60
     zoo.load(name)
 
@@ -95,6 +145,40 @@ def test_command_line_refuses_before_it_trains(capsys):
     assert "unknown model 'Low2D'; did you mean" in capsys.readouterr().err
     assert command.main(["run", "L2"]) == 2
     assert "unknown notebook" in capsys.readouterr().err
+
+
+def test_command_line_continues_an_interrupted_training(tmp_path, monkeypatch, capsys):
+    sample = thesis_mixture("Low2DUnimodal").sample
+    calls = []
+
+    def interrupted(n, generator):
+        calls.append(n)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return sample(n, generator)
+
+    small = TrainConfig(iterations=20, batch_size=64)
+    recipe = replace(zoo.config("Low2DUnimodal"), training=small)
+    monkeypatch.setitem(zoo.CONFIGS, "Small", recipe)
+    whole = zoo.train("Small", progress=False).network.state_dict()
+    monkeypatch.setattr(zoo, "draw", lambda name: interrupted)
+    monkeypatch.setattr(zoo, "open_run", partial(zoo.open_run, folder=tmp_path / "runs"))
+    monkeypatch.setattr(zoo, "save", partial(zoo.save, folder=tmp_path))
+    command_line = ["train", "Small", "--state-seconds", "0"]
+    threads = torch.get_num_threads()
+    try:
+        assert command.main(command_line) == 130
+        assert "interrupted; continue with --resume" in capsys.readouterr().err
+        assert command.main(command_line) == 2
+        assert "unfinished run" in capsys.readouterr().err
+        assert len(calls) == 12
+        assert command.main([*command_line, "--resume"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert len(calls) == 12 + 20 - 11  # the first eleven steps were not taken again
+    found = zoo.load("Small", tmp_path).network.state_dict()
+    assert all(torch.equal(found[key], whole[key]) for key in whole)
+    assert not (tmp_path / "runs" / "Small" / "state.pt").exists()
 
 
 def test_command_line_lists_models(capsys):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from diffot.errors import require, unknown_name
 
-ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "silu": nn.SiLU}
+ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
 
 class MLP(nn.Module):
@@ -19,7 +20,7 @@ class MLP(nn.Module):
     Args:
         dim: dimension d of the points.
         widths: width of each hidden layer.
-        activation: ``"leaky_relu"`` or ``"silu"``.
+        activation: ``"leaky_relu"``, ``"silu"`` or ``"gelu"``.
         frequencies: 0 feeds the relative time t/T itself, as the thesis does (section 4.1); n > 0
             feeds :math:`\sin(2^j \pi t/T / 2)` and :math:`\cos(2^j \pi t/T / 2)`, j = 0..n-1.
         input_scale: factor on the points before the first layer.
@@ -60,3 +61,156 @@ class MLP(nn.Module):
             phase = time * self.frequencies
             time = torch.cat([phase.sin(), phase.cos()], 1)
         return self.layers(torch.cat([self.input_scale * x, time], 1))
+
+
+class UNet(nn.Module):
+    r"""A U-Net for images (Ronneberger et al. 2015; Ho et al. 2020, appendix B; thesis 4.1).
+
+    Level i works at 1/2^i of the resolution with ``widths[i]`` channels. The way down averages
+    2 x 2 pixels between levels, the way up repeats each pixel and puts the output of the level of
+    the same resolution beside it. There is no attention, as in the thesis. Each residual block is
+    told the time and the labels: sinusoids of the relative time, transformed, plus one learned
+    vector for each label. The last convolution starts at zero, so that a fresh network answers 0.
+
+    Args:
+        channels: of the images, 3 for color.
+        widths: channels at each level, from the full resolution down; multiples of ``groups``.
+        blocks: residual blocks at each level, on the way down and on the way up.
+        middle: channels of each residual block between the two ways, at the lowest resolution.
+        activation: ``"silu"``, ``"gelu"`` or ``"leaky_relu"``.
+        embedding: length of the vector that carries time and labels.
+        groups: of channels that are normalized together (Wu & He 2018).
+        labels: for a conditional network, the attributes that it can be told and the number of
+            classes of each, as in ``{"smile": 2, "hair_color": 6}``.
+
+    Raises:
+        ValueError: for widths that cannot be split into the groups, or an unknown activation.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        widths: Sequence[int] = (32, 64, 128),
+        blocks: int = 2,
+        middle: Sequence[int] = (128,),
+        activation: str = "silu",
+        embedding: int = 128,
+        groups: int = 8,
+        labels: Mapping[str, int] | None = None,
+    ):
+        super().__init__()
+        require(activation in ACTIVATIONS, unknown_name("activation", activation, ACTIVATIONS))
+        require(
+            len(widths) >= 1 and all(width % groups == 0 for width in [*widths, *middle]),
+            f"widths {tuple(widths)} and middle {tuple(middle)}; expected at least one level and "
+            f"multiples of groups = {groups}",
+        )
+        require(
+            blocks >= 1 and embedding % 2 == 0,
+            f"blocks is {blocks} and embedding {embedding}; expected at least 1, and even",
+        )
+        self.channels, self.labels = channels, dict(labels or {})
+        self.activation = ACTIVATIONS[activation]()
+        half = embedding // 2
+        # angles per unit of t/T, from 1000 radians down to a tenth of one
+        frequencies = 1000 * torch.exp(-math.log(1e4) * torch.arange(half) / half)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.time = nn.Sequential(
+            nn.Linear(embedding, embedding), self.activation, nn.Linear(embedding, embedding)
+        )
+        # the last row stands for "not said"
+        self.label = nn.ModuleDict(
+            {name: nn.Embedding(classes + 1, embedding) for name, classes in self.labels.items()}
+        )
+
+        def stack(start: int, ends: Sequence[int]) -> nn.ModuleList:
+            pairs = zip([start, *ends], ends)
+            return nn.ModuleList(
+                ResidualBlock(a, b, embedding, self.activation, groups) for a, b in pairs
+            )
+
+        self.first = nn.Conv2d(channels, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(
+            stack(widths[max(i - 1, 0)], [width] * blocks) for i, width in enumerate(widths)
+        )
+        self.middle = stack(widths[-1], middle)
+        self.up = nn.ModuleList()
+        below = [widths[-1], *middle][-1]
+        for width in reversed(widths[:-1]):
+            self.up.append(stack(below + width, [width] * blocks))
+            below = width
+        self.norm = nn.GroupNorm(groups, below)
+        self.last = nn.Conv2d(below, channels, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(
+        self, x: Tensor, share: Tensor, labels: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Map images at relative times to images.
+
+        Args:
+            x: shape (B, channels, H, W), H and W multiples of 2^(levels-1).
+            share: t/T, shape (B,).
+            labels: whole numbers, shape (B,), for some or all attributes; -1 and an attribute
+                that is left out mean "not said".
+        """
+        step = 2 ** len(self.up)
+        require(
+            x.ndim == 4
+            and x.shape[1] == self.channels
+            and x.shape[2] % step == 0
+            and x.shape[3] % step == 0,
+            f"x has shape {tuple(x.shape)}; expected (B, {self.channels}, H, W) "
+            f"with H and W multiples of {step}",
+        )
+        told = self.activation(self._tell(share, labels or {}))
+        x = self.first(x)
+        skips = []
+        for i, level in enumerate(self.down):
+            x = functional.avg_pool2d(x, 2) if i else x
+            for block in level:
+                x = block(x, told)
+            skips.append(x)
+        for block in self.middle:
+            x = block(x, told)
+        for level, skip in zip(self.up, reversed(skips[:-1])):
+            x = torch.cat([functional.interpolate(x, scale_factor=2.0), skip], 1)
+            for block in level:
+                x = block(x, told)
+        return self.last(self.activation(self.norm(x)))
+
+    def _tell(self, share: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
+        """The vector with time and labels, shape (B, embedding)."""
+        for name in labels:
+            require(name in self.labels, unknown_name("label", name, self.labels))
+        angle = share[:, None] * self.frequencies
+        told = self.time(torch.cat([angle.sin(), angle.cos()], 1))
+        unsaid = torch.full(share.shape, -1, device=share.device)
+        for name, classes in self.labels.items():
+            index = labels.get(name, unsaid)
+            told = told + self.label[name](torch.where(index < 0, classes, index))
+        return told
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut, with a vector added between them.
+
+    Args:
+        start, end: channels of input and output.
+        embedding: length of the vector, added to all pixels after a linear map.
+    """
+
+    def __init__(self, start: int, end: int, embedding: int, activation: nn.Module, groups: int):
+        super().__init__()
+        self.activation = activation
+        self.norm_1, self.norm_2 = nn.GroupNorm(groups, start), nn.GroupNorm(groups, end)
+        self.conv_1 = nn.Conv2d(start, end, 3, padding=1)
+        self.conv_2 = nn.Conv2d(end, end, 3, padding=1)
+        self.told = nn.Linear(embedding, end)
+        self.shortcut = nn.Identity() if start == end else nn.Conv2d(start, end, 1)
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        """Map x of shape (B, start, H, W) and a vector of shape (B, embedding)."""
+        h = self.conv_1(self.activation(self.norm_1(x))) + self.told(told)[:, :, None, None]
+        return self.shortcut(x) + self.conv_2(self.activation(self.norm_2(h)))

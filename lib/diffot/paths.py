@@ -13,3 +13,5 @@ RECORD = "DIFFOT_RECORD"
 # May hold the address of a Dask scheduler, for the long computations of profile full.
 SCHEDULER = "DIFFOT_SCHEDULER"
 CACHE = ROOT / "data" / "cache"
+# Real images, where a reader has put some.
+FOLDERS = ROOT / "data" / "folders"

@@ -15,14 +15,16 @@ the same quantity:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from diffot.errors import require, require_points
+from diffot.errors import require, require_points, unknown_name
 from diffot.mixtures import GaussianMixture
 from diffot.schedules import Schedule, Time
+
+PREDICTIONS = ("eps", "v")
 
 
 def _amplitudes(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
@@ -109,18 +111,68 @@ class EmpiricalPredictor(NoisePredictor):
 
 
 class NetworkPredictor(NoisePredictor):
-    """A network as a noise predictor.
+    r"""A network as a noise predictor.
 
     Args:
-        network: a module called with x of shape (B, *d) and t/T of shape (B,) in (0, 1].
-            Times are rounded to the whole numbers that it was trained on, and x is handed over
-            in the network's own type.
+        network: a module called with x of shape (B, *d) and t/T of shape (B,) in (0, 1], and, if
+            it is conditional, the labels. Times are rounded to the whole numbers that it was
+            trained on, and x is handed over in the network's own type.
+        prediction: what the network answers with: the noise, ``"eps"``, or ``"v"``,
+            :math:`v = \alpha_t \varepsilon - \sigma_t x_0` (Salimans & Ho 2022, section 4), from
+            which the clean point :math:`\alpha_t x - \sigma_t v` follows without a division.
+        labels: for a conditional network, what it is told; see :meth:`given`.
     """
 
-    def __init__(self, network: nn.Module, schedule: Schedule):
-        self.network, self.schedule = network, schedule
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        prediction: str = "eps",
+        labels: Mapping[str, int | Tensor] | None = None,
+    ):
+        require(prediction in PREDICTIONS, unknown_name("prediction", prediction, PREDICTIONS))
+        self.network, self.schedule, self.prediction = network, schedule, prediction
+        self.labels = dict(labels or {})
+
+    def given(self, labels: Mapping[str, int | Tensor]) -> NetworkPredictor:
+        """The predictor of the images with these labels, of a conditional network.
+
+        Args:
+            labels: the class of each attribute, a whole number for all images or one for each,
+                shape (B,), as in ``{"smile": 1}``. Attributes that are left out stay free.
+
+        Raises:
+            ValueError: if the network is not conditional, for an attribute that it does not know
+                and for a class out of range.
+        """
+        known = getattr(self.network, "labels", {})
+        require(bool(known), "this network was not trained with labels; use it without given()")
+        for name, value in labels.items():
+            require(name in known, unknown_name("label", name, known))
+            value = torch.as_tensor(value)
+            require(
+                not value.is_floating_point()
+                and value.ndim <= 1
+                and bool(((value >= -1) & (value < known[name])).all()),
+                f"label {name} is {value.tolist()}; expected whole numbers from 0 to "
+                f"{known[name] - 1}, one or one for each image (-1: not said)",
+            )
+        return NetworkPredictor(self.network, self.schedule, self.prediction, labels)
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:
+        output = self._output(x, t)
+        if self.prediction == "eps":
+            return output
+        alpha, sigma = _amplitudes(self.schedule, x, t)
+        return alpha * output + sigma * x
+
+    def denoised(self, x: Tensor, t: Time) -> Tensor:
+        if self.prediction == "eps":
+            return super().denoised(x, t)
+        alpha, sigma = _amplitudes(self.schedule, x, t)
+        return alpha * x - sigma * self._output(x, t)
+
+    def _output(self, x: Tensor, t: Time) -> Tensor:
         weight = next(self.network.parameters())
         t = torch.as_tensor(t, dtype=torch.float64)
         require(
@@ -130,7 +182,15 @@ class NetworkPredictor(NoisePredictor):
         )
         share = t.round().clamp(min=1) / self.schedule.T
         share = share.to(weight.device, weight.dtype).expand(len(x))
-        return self.network(x.to(weight.device, weight.dtype), share).to(x.device, x.dtype)
+        inputs = [x.to(weight.device, weight.dtype), share]
+        if self.labels:
+            inputs.append(
+                {
+                    name: torch.as_tensor(value, device=weight.device).expand(len(x))
+                    for name, value in self.labels.items()
+                }
+            )
+        return self.network(*inputs).to(x.device, x.dtype)
 
 
 class _FunctionPredictor(NoisePredictor):

@@ -1,0 +1,136 @@
+"""A training run on disk: its state, to go on from after a kill, its log and its samples."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from diffot.errors import require
+from diffot.files import check_space, remove_leftovers, write_whole
+
+
+class Run:
+    """The folder of one training run.
+
+    It holds ``state.pt`` (everything needed to continue), ``log.csv`` and ``samples/``. Each
+    write replaces a file as a whole, the log too, so that a kill leaves neither half a state nor
+    half a row, and a resumed run drops the rows after its state.
+
+    Args:
+        folder: made when something is written.
+        recipe: what is trained and how, as plain numbers, texts, lists and dicts. A state of
+            another recipe is refused.
+        resume: continue from the state in the folder, if there is one.
+        seconds: time between two states.
+
+    Raises:
+        FileExistsError: if there is a state already and ``resume`` is not set.
+        ValueError: if the state is of another recipe or cannot be read.
+    """
+
+    def __init__(self, folder: Path, recipe: dict, resume: bool = False, seconds: float = 120.0):
+        self.folder, self.seconds = Path(folder), seconds
+        self.recipe = json.loads(json.dumps(recipe))
+        self.path = self.folder / "state.pt"
+        self.saved_step = 0
+        self.state = None
+        if self.path.exists():
+            if not resume:
+                raise FileExistsError(
+                    f"there is an unfinished run in {self.folder}; to continue it pass --resume "
+                    "(make train: RESUME=1), or delete the folder to start anew"
+                )
+            self.state = self._read()
+            self.saved_step = self.state["step"]
+
+    def prepare(self, size: int) -> None:
+        """Check that two states of ``size`` bytes fit on the disk; clear what a kill left."""
+        check_space(self.folder, 2 * size + 10_000_000)
+        for path in (self.path, self.folder / "log.csv"):
+            remove_leftovers(path)
+
+    def save(self, state: dict) -> None:
+        """Replace the state; on failure the last one stays.
+
+        Raises:
+            OSError: with what to do, if it cannot be written, for example to a full disk.
+        """
+        buffer = io.BytesIO()
+        torch.save({"recipe": self.recipe, **state}, buffer)
+        self._write(self.path, buffer.getvalue())
+        self.saved_step = state["step"]
+
+    def log(self, rows: list[dict]) -> None:
+        """Write the table of the run so far, one row for each stretch of training."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write(self.folder / "log.csv", text.getvalue().encode())
+
+    def save_samples(self, images: Tensor, step: int) -> None:
+        """Write images of shape (B, C, s, s) with values in [-1, 1] side by side, as PNG."""
+        buffer = io.BytesIO()
+        grid(images).save(buffer, "png")
+        self._write(self.folder / "samples" / f"step_{step:07d}.png", buffer.getvalue())
+
+    def close(self) -> None:
+        """Remove the state of a finished run whose weights are safe elsewhere."""
+        self.path.unlink(missing_ok=True)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            kept = (
+                f"the state of step {self.saved_step} in {self.folder} is intact: make room and "
+                "continue with --resume (make train: RESUME=1)"
+                if self.saved_step
+                else "no state has been saved yet: make room and start again"
+            )
+            message = f"{path} could not be written ({error.strerror or error}); {kept}"
+            raise OSError(message) from error
+
+    def _read(self) -> dict:
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise ValueError(
+                f"{self.path} cannot be read ({error}); delete {self.folder} to start anew"
+            ) from error
+        differences = _differences(state["recipe"], self.recipe)
+        require(
+            not differences,
+            f"the run in {self.folder} has another recipe: {'; '.join(differences)}. Restore "
+            "the recipe to continue, or delete the folder to start anew",
+        )
+        return state
+
+
+def grid(images: Tensor) -> Image.Image:
+    """Images of shape (B, C, s, s), C = 1 or 3, values in [-1, 1] (clipped), in rows of eight."""
+    pixels = ((images.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    pixels = pixels.permute(0, 2, 3, 1)
+    count, height, width, channels = pixels.shape
+    columns = min(8, count)
+    empty = torch.zeros(-count % columns, height, width, channels, dtype=torch.uint8)
+    rows = torch.cat([pixels, empty]).reshape(-1, columns, height, width, channels)
+    picture = rows.transpose(1, 2).reshape(-1, columns * width, channels).numpy()
+    return Image.fromarray(picture[:, :, 0] if channels == 1 else picture)
+
+
+def _differences(there: object, here: object, where: str = "") -> list[str]:
+    """Where two recipes differ, by name."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        found = []
+        for key in sorted({*there, *here}):
+            name = f"{where}.{key}" if where else key
+            found += _differences(there.get(key), here.get(key), name)
+        return found
+    return [] if there == here else [f"{where} is {there!r} there and {here!r} here"]

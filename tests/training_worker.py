@@ -1,0 +1,53 @@
+"""A small training of images as a process of its own, to be killed or launched several times.
+
+Usage: training_worker.py FOLDER ITERATIONS [--resume]; the final weights go to FOLDER/weights.pt.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from diffot import training
+from diffot.networks import UNet
+from diffot.runs import Run
+from diffot.schedules import scaled_linear
+from diffot.training import TrainConfig
+
+
+def disks(n: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Gray disks on black, 8 x 8 pixels, labeled by whether they are large."""
+    large = torch.randint(2, (n,), generator=generator)
+    shade = torch.rand(n, generator=generator)
+    axis = torch.arange(8) - 3.5
+    inside = (axis[:, None] ** 2 + axis**2).sqrt() < (2 + 1.5 * large)[:, None, None]
+    return 2 * shade[:, None, None, None] * inside[:, None] - 1, {"large": large}
+
+
+def main(folder: Path, iterations: int, resume: bool) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = UNet(
+        channels=1, widths=(8, 16), blocks=1, middle=(16,), embedding=16, labels={"large": 2}
+    )
+    config = TrainConfig(
+        iterations,
+        batch_size=16,
+        warmup=10,
+        decay="cosine",
+        clip=1.0,
+        prediction="v",
+        label_dropout=0.1,
+    )
+    run = Run(folder, {"iterations": iterations}, resume, seconds=0.1)
+    result = training.train(
+        network, scaled_linear(1000, 8.5e-4, 0.02), disks, config, progress=False, run=run
+    )
+    accelerator = training.accelerator()
+    if accelerator.is_main_process:
+        torch.save(result.network.state_dict(), folder / "weights.pt")
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), "--resume" in sys.argv)
