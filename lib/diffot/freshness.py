@@ -1,8 +1,8 @@
 """Whether the outputs of a notebook were made by the code as it is now.
 
 Each executed notebook carries a hash of its code and of the library modules that it imports,
-directly or through other modules, and of the trained models if it loads any. The hash of code is
-of the syntax trees, so that comments, docstrings and layout do not count.
+directly or through other modules, and of the trained models and tables that it names. The hash of
+code is of the syntax trees, so that comments, docstrings and layout do not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 
 from diffot.errors import require, unknown_name
 from diffot.files import write_whole
-from diffot.paths import CHECKPOINTS, NOTEBOOKS, RECORD
+from diffot.paths import CHECKPOINTS, NOTEBOOKS, RECORD, TABLES
 
 LIBRARY = Path(__file__).parent
 
@@ -51,8 +51,14 @@ def code_hash(path: Path) -> str:
     for name in sorted(trees):
         digest.update(f"{name}:{_canonical(_without_docstrings(trees[name]))}\n".encode())
     if "diffot.zoo" in trees:
-        for card in sorted(CHECKPOINTS.glob("*.json")):
-            digest.update(json.loads(card.read_text())["sha256"].encode())
+        for path in sorted(CHECKPOINTS.glob("*.json")):
+            card = json.loads(path.read_text())
+            # a notebook may put a model's name together from that of its data and a suffix
+            if path.stem in source or str(card.get("data")) in source:
+                digest.update(card["sha256"].encode())
+    for path in sorted(TABLES.glob("*.jsonl")):
+        if f'"{path.stem}"' in source:
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -147,10 +147,19 @@ def excess_against_angle(
 
 
 def excess_against_asymmetry(
-    ax: Axes, asymmetry: Sequence[float], excess: Sequence[float], floor: float
+    ax: Axes,
+    asymmetry: Sequence[float],
+    excess: Sequence[float],
+    floor: float,
+    bounds: Sequence[float] = (),
+    average: str = "median",
 ) -> None:
-    """Sampled excess of many mixtures against their asymmetry, both logarithmic; what lies
-    below ``floor`` (zero to rounding) is drawn on it with open markers."""
+    """Sampled excess of many laws against their asymmetry, both logarithmic; what lies below
+    ``floor`` (zero to rounding) is drawn on it with open markers. ``bounds`` are the excesses of
+    the maps themselves, from below; ``average`` says which one the asymmetry is."""
+    if len(bounds):
+        ax.scatter(asymmetry, bounds, marker="_", color=MAPS["optimal"], s=30, lw=1.2,
+                   label="the map itself, at least")  # fmt: skip
     seen = [e > floor for e in excess]
     for wanted, face in ((True, EXACT), (False, "white")):
         pairs = [(a, max(e, floor)) for a, e, s in zip(asymmetry, excess, seen) if s == wanted]
@@ -159,10 +168,15 @@ def excess_against_asymmetry(
             ax.scatter(*zip(*pairs), facecolor=face, edgecolor=EXACT, s=30, label=label)
     ax.axhline(floor, color="0.8", lw=0.8, zorder=0)
     ax.set(xscale="log", yscale="log")
-    ax.set(xlabel="median asymmetry of the Jacobian", ylabel="relative excess of the sample")
-    ax.set_xticks([0.002, 0.005, 0.01, 0.02, 0.05], ["0.002", "0.005", "0.01", "0.02", "0.05"])
+    ax.set(xlabel=f"{average} asymmetry of the Jacobian", ylabel="relative excess")
+    low, high = min(asymmetry), max(asymmetry)
+    ticks = [m * 10.0**k for k in range(-5, 1) for m in (1, 2, 5)]
+    if high / low > 30:
+        ticks = ticks[::3]
+    ticks = [t for t in ticks if low / 1.1 <= t <= 1.1 * high]
+    ax.set_xticks(ticks, [f"{t:.10g}" for t in ticks])
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper left", fontsize="small")
 
 
 def excess_against_sample(
@@ -459,3 +473,62 @@ def distance_against_points(
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
     ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+# --- Random densities (K.1) -------------------------------------------------------------------
+
+FAMILIES = {"compact": _PALETTE[9], "separated": _PALETTE[3]}
+
+
+def density(ax: Axes, x: Tensor, y: Tensor, values: Tensor) -> None:
+    """A density over a rectangle, dark where it is high.
+
+    Args:
+        x, y: coordinates, shapes (m,) and (n,). values: shape (m, n).
+    """
+    ax.pcolormesh(x, y, values.T, cmap="Greys", shading="nearest", rasterized=True)
+    ax.set(aspect="equal", xticks=[-5, 0, 5], yticks=[-5, 0, 5])
+    ax.tick_params(labelsize="x-small")
+
+
+def cost_against_optimal(ax: Axes, costs: Mapping[str, tuple[Sequence, Sequence]]) -> None:
+    """Cost of maps against that of the optimal assignment; family to (optimal, paired)."""
+    for name, (optimal, paired) in costs.items():
+        ax.scatter(optimal, paired, s=14, color=FAMILIES[name], alpha=0.7, lw=0, label=name)
+    low, high = ax.get_xlim()
+    ax.plot([low, high], [low, high], color="0.7", lw=0.8, zorder=0)
+    ax.set(xlabel="optimal cost (mean squared distance)", ylabel="cost of the encoder", aspect=1)
+    ax.legend(loc="upper left")
+
+
+def error_histogram(ax: Axes, errors: Mapping[str, Sequence[float]], lowest: int = -8) -> None:
+    """How many relative errors fall in each decade; exact zeros have a bar of their own, to the
+    left. Families stand side by side, numbers on top of the bars."""
+    decades = list(range(lowest, -1))
+    for i, (name, values) in enumerate(errors.items()):
+        counts = [sum(v <= 10.0**lowest for v in values)]
+        counts += [sum(10.0**k < v <= 10.0 ** (k + 1) for v in values) for k in decades]
+        places = [k + 0.5 + 0.4 * (i - 0.5) for k in (lowest - 2, *decades)]
+        bars = ax.bar(places, counts, width=0.38, color=FAMILIES[name], label=name)
+        ax.bar_label(bars, [str(c) if c else "" for c in counts], fontsize="x-small")
+    names = ["0", *[rf"$10^{{{k}}}$" for k in (*decades, -1)]]
+    ax.set_xticks([lowest - 1.5, *decades, -1], names, fontsize="small")
+    ax.axvline(lowest - 0.5, color="0.8", lw=0.8)
+    ax.set(xlabel="relative error on 2500 points", ylabel="densities")
+    ax.legend()
+
+
+def share_against_sample(
+    ax: Axes, sizes: Sequence[int], lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+) -> None:
+    """Share of laws with some excess against the number of points, with bars of two standard
+    errors; family to (shares, standard errors)."""
+    for name, (shares, errors) in lines.items():
+        bars = [2 * e for e in errors]
+        ax.errorbar(sizes, shares, bars, color=FAMILIES[name], marker="o", capsize=3, label=name)
+    ax.axhline(1, color=MAPS["optimal"], ls="--", lw=1, label="proved by certificates")
+    ax.set(xscale="log", ylim=(-0.03, 1.06), xlabel="points in the sample")
+    ax.set_ylabel("share of samples with an excess")
+    ax.set_xticks(sizes, [str(n) for n in sizes])
+    ax.minorticks_off()
+    ax.legend(fontsize="small")

@@ -1,0 +1,64 @@
+"""Cost of the random-density experiment (chapter K.1): densities per minute, and how the cost of
+the encoder and of the assignment grows with points, grid and tolerance.
+
+Run from the root of the repository: ``OMP_NUM_THREADS=1 python benchmarks/densities.py``.
+"""
+
+import time
+
+import torch
+
+from diffot import densities, density_flow, seeds, transport, visibility
+from diffot.sweeps import sweep
+
+DENSITIES = 10
+
+
+def seconds(work) -> float:
+    """The shortest of three runs."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    draws = seeds.generator(0, "benchmark of densities")
+    law = densities.random_density("compact", draws)
+    x = law.sample(10_000, draws)
+    reference = density_flow.encode(law, x[:200], tolerance=1e-12, nodes=512)
+
+    print(f"encoder of a mixture of {len(law.a1)}, one thread")
+    for n in (1250, 2500, 5000, 10_000):
+        print(f"  {n:6d} points: {seconds(lambda n=n: density_flow.encode(law, x[:n])):6.2f} s")
+    for nodes in (80, 160, 320, 640):
+        time_taken = seconds(lambda m=nodes: density_flow.encode(law, x[:2500], nodes=m))
+        off = density_flow.encode(law, x[:200], nodes=nodes) - reference
+        print(f"  {nodes:4d} nodes: {time_taken:6.2f} s, error {off.square().mean().sqrt():.0e}")
+    for tolerance in (1e-4, 1e-6, 1e-8, 1e-10):
+        time_taken = seconds(lambda t=tolerance: density_flow.encode(law, x[:2500], tolerance=t))
+        off = density_flow.encode(law, x[:200], tolerance=tolerance) - reference
+        error = off.square().mean().sqrt()
+        print(f"  tolerance {tolerance:.0e}: {time_taken:6.2f} s, error {error:.0e}")
+
+    print("optimal assignment, from scratch and from the pairs of the map")
+    codes = density_flow.encode(law, x)
+    for n in (1250, 2500, 5000):
+        scratch, near = (
+            seconds(lambda n=n, g=g: transport.optimal_assignment(x[:n], codes[:n], guess=g))
+            for g in (None, torch.arange(n))
+        )
+        print(f"  {n:6d} points: {scratch:6.2f} s and {near:6.2f} s, ratio {scratch / near:.1f}")
+
+    start = time.perf_counter()
+    tasks = [{"family": "compact", "index": i, "seed": 1} for i in range(DENSITIES)]
+    sweep(visibility.measure_density, tasks, progress=False)
+    minutes = (time.perf_counter() - start) / 60
+    print(f"whole experiment on all cores: {DENSITIES / minutes:.0f} densities per minute")
+
+
+if __name__ == "__main__":
+    main()
