@@ -88,7 +88,7 @@ _SMALL_UNET = {
 _DIGIT_UNET = {**_UNET, "channels": 1, "widths": [32, 64, 64], "blocks": 1, "middle": [64]}
 _UNET_64 = {**_UNET, "widths": [32, 64, 128, 256], "middle": [256]}
 _V = TrainConfig(
-    iterations=8000,
+    iterations=5000,
     batch_size=64,
     learning_rate=1e-3,
     decay="cosine",
@@ -98,8 +98,8 @@ _V = TrainConfig(
     prediction="v",
     precision="bfloat16",
 )
-_V_SMALL = replace(_V, iterations=12_000, learning_rate=1.5e-3, seed=1)
-_V_TOLD = replace(_V, iterations=10_000, label_dropout=0.1)
+_V_SMALL = replace(_V, iterations=8000, learning_rate=1.5e-3, seed=1)
+_V_TOLD = replace(_V, iterations=6000, label_dropout=0.1)
 _V_64 = replace(_V, iterations=30_000, learning_rate=5e-4)
 
 
@@ -145,7 +145,7 @@ CONFIGS = {
     "Low2DSCurveSiLU": ModelConfig("Low2DSCurve", _CURVE, _SILU_MLP, _SILU),
 }
 
-# This project's models of images. Those at 32 pixels take about 45 minutes on two processor
+# This project's models of images. Those at 32 pixels take about half an hour on two processor
 # cores, those at 64 are for a GPU.
 CONFIGS |= {
     "Faces32A": ModelConfig(_FACES, _IMAGES, _UNET, _V, "float16"),
