@@ -1,6 +1,7 @@
 """Transport maps against independent routes, and certificates that maps are not optimal."""
 
 import math
+from functools import partial
 
 import numpy as np
 import ot
@@ -14,6 +15,7 @@ from diffot.mixtures import GaussianMixture, equal_mixture, thesis_mixture
 from diffot.transport import (
     composition_excess,
     cycle_certificate,
+    find_certificate,
     gaussian_monge_map,
     jacobian_asymmetry,
     knothe_rosenblatt_map,
@@ -389,6 +391,28 @@ def test_certificate_of_the_knothe_rosenblatt_map():
     product = knothe_rosenblatt_map(thesis_mixture("Low2DSymMix"))
     for center, jacobian in zip(z, differences(product, z)):
         assert not cycle_certificate(product, center, jacobian, 0.05).accepted
+
+
+def test_certificates_are_looked_for_where_the_map_turns_most():
+    """The map turns beyond a radius only: around the five best centers out of many, and with
+    smaller ellipses, until one is accepted."""
+
+    def transport(x, sign=1.0):
+        outside = (x.norm(dim=1, keepdim=True) - 2).clamp(min=0)
+        return 2 * x + sign * outside * torch.stack([-x[:, 1], x[:, 0]], 1)
+
+    centers = torch.cat([0.5 * normal(50, 2), torch.tensor([[2.03, 0.0]]).double()])
+    jacobians = differences(transport, centers)
+    found = find_certificate(transport, transport, centers, jacobians)
+    assert found.accepted
+    assert float((found.points - centers[-1]).norm(dim=1).max()) < 0.11
+    straight = partial(transport, sign=0.0)
+    refuted = find_certificate(transport, straight, centers, jacobians)
+    assert not refuted.accepted and refuted.gain <= 0
+    product = knothe_rosenblatt_map(thesis_mixture("Low2DSymMix"))
+    z = normal(5, 2)
+    last = find_certificate(product, product, z, differences(product, z), most_points=100)
+    assert not last.accepted and len(last.points) == 100
 
 
 def test_refinement_decides_where_the_coarse_map_is_wrong():

@@ -1,6 +1,7 @@
 """The contract between notebooks and library: parameters, seeds, claims, freshness."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import nbformat
@@ -10,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from diffot import freshness, notebook
 from diffot.notebook import ClaimError, begin
+from diffot.sweeps import sweep
 
 
 @pytest.fixture
@@ -27,6 +29,12 @@ def book(tmp_path, monkeypatch):
 
 def start(profile="default", seed=0, steps=30, width=0.5):
     return begin("N1", profile, seed, STEPS=steps, WIDTH=width)
+
+
+def edited(path, old, new):
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new))
 
 
 def claim(run, value=1.0, name="N1.value", **more):
@@ -170,6 +178,149 @@ def test_numbers_are_written_for_readers(value, uncertainty, text):
     assert notebook.number_text(value, uncertainty) == text
 
 
+# --- Tables: long computations that are read, and computed again in part ------------------------
+
+
+def measured(i, log, power=2):
+    """A row; each call leaves a line with i."""
+    with open(log, "a") as file:
+        file.write(f"{i}\n")
+    return {"square": float(i**power), "odd": i % 2, "name": f"row {i}"}
+
+
+@pytest.fixture
+def tables(book, monkeypatch):
+    """The folder of committed tables."""
+    monkeypatch.setattr(notebook, "TABLES", book / "tables")
+    monkeypatch.delenv("DIFFOT_SCHEDULER", raising=False)
+    return book / "tables"
+
+
+def tasks_of(book, n=6, **more):
+    return [{"i": i, "log": str(book / "log"), **more} for i in range(n)]
+
+
+def computed(book):
+    """Which rows were computed since the last call, in order."""
+    log = book / "log"
+    lines = log.read_text().split() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return sorted(int(line) for line in lines)
+
+
+def commit_table(book, tables, n=6, change=None):
+    """A table on record, with text replaced in it."""
+    sweep(measured, tasks_of(book, n), tables / "T.jsonl", jobs=1, progress=False)
+    if change:
+        edited(tables / "T.jsonl", *change)
+    computed(book)
+
+
+@pytest.mark.parametrize("profile", ["fast", "default"])
+def test_a_table_is_read_and_some_rows_are_computed_again(book, tables, profile, capsys):
+    commit_table(book, tables, n=8)
+    before = (tables / "T.jsonl").read_bytes()
+    tasks = tasks_of(book)[::-1]
+    found = start(profile=profile).table("T", measured, tasks, again=3)
+    assert found.i.tolist() == [5, 4, 3, 2, 1, 0]
+    assert found.square.tolist() == [25, 16, 9, 4, 1, 0] and found.name[0] == "row 5"
+    first = computed(book)
+    assert len(set(first)) == len(first) == 3
+    assert "T: 3 of 6 rows computed again, and they agree" in capsys.readouterr().out
+    chosen = [first]
+    for seed in (0, 1, 2, 3):
+        start(profile=profile, seed=seed).table("T", measured, tasks, again=3)
+        chosen.append(computed(book))
+    assert chosen[1] == first and any(rows != first for rows in chosen)
+    assert (tables / "T.jsonl").read_bytes() == before
+    assert not list(book.glob("*.jsonl"))
+
+
+def test_a_number_that_changed_is_an_error_that_says_which(book, tables):
+    commit_table(book, tables, change=('"square": 9.0', '"square": 9.02'))
+    with pytest.raises(ClaimError) as caught:
+        start().table("T", measured, tasks_of(book), again=6)
+    message = str(caught.value)
+    assert "T: {'i': 3, " in message and "gives square = 9, but" in message
+    assert "table says 9.02; find out why, or compute the table anew" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "agrees"),
+    [
+        (('"square": 9.0', '"square": 9.005'), True),
+        (('"square": 0.0', '"square": 5e-8'), True),
+        (('"square": 0.0', '"square": 1e-6'), False),
+        (('"square": 9.0', '"square": NaN'), False),
+        (('"square": 4.0, "odd": 0', '"square": 4.0, "odd": 1'), False),
+    ],
+)
+def test_rounding_is_no_change_and_little_else_is(book, tables, change, agrees):
+    commit_table(book, tables, change=change)
+    if agrees:
+        start().table("T", measured, tasks_of(book), again=6)
+    else:
+        with pytest.raises(ClaimError, match="find out why"):
+            start().table("T", measured, tasks_of(book), again=6)
+
+
+def test_profile_full_adds_to_the_table_what_it_lacks(book, tables):
+    found = start(profile="full").table("T", measured, tasks_of(book, 3), again=2)
+    assert computed(book) == [0, 1, 2] and found.square.tolist() == [0, 1, 4]
+    header = json.loads((tables / "T.jsonl").read_text().splitlines()[0])
+    assert re.fullmatch(r"commit \w+, \d{4}-\d\d-\d\d", header["note"])
+    more = start(profile="full").table("T", measured, tasks_of(book, 5), again=2)
+    assert computed(book) == [3, 4] and more.square.tolist() == [0, 1, 4, 9, 16]
+    assert [p.name for p in book.rglob("*.jsonl")] == ["T.jsonl"]
+    start().table("T", measured, tasks_of(book, 5), again=1)
+
+
+def test_profile_full_of_another_run_leaves_the_committed_table_alone(book, tables):
+    claim(start())
+    run = start()
+    claim(run)
+    run.finish()
+    commit_table(book, tables)
+    before = (tables / "T.jsonl").read_bytes()
+    for run in (start(profile="full", seed=3), start(profile="full", steps=31)):
+        run.table("T", measured, tasks_of(book, 2), again=1)
+        assert computed(book) == [0, 1]
+    assert sorted(p.name for p in book.glob("*.jsonl")) == ["T.seed0.jsonl", "T.seed3.jsonl"]
+    assert (tables / "T.jsonl").read_bytes() == before
+
+
+def test_profile_full_asks_the_scheduler_of_the_environment(book, tables, monkeypatch):
+    monkeypatch.setenv("DIFFOT_SCHEDULER", "nonsense://127.0.0.1:9")
+    with pytest.raises(ConnectionError, match="no Dask scheduler answers at 'nonsense"):
+        start(profile="full").table("T", measured, tasks_of(book, 2), again=1)
+
+
+def test_a_table_that_is_missing_or_lacks_rows_is_explained(book, tables):
+    with pytest.raises(FileNotFoundError, match=r"no table at .*T\.jsonl; compute it with a sw"):
+        start().table("T", measured, tasks_of(book), again=1)
+    commit_table(book, tables, n=4)
+    with pytest.raises(
+        ValueError, match=r"lacks 2 of 6 tasks, the first being \{'i': 4, .*sweep"
+    ):
+        start().table("T", measured, tasks_of(book), again=1)
+    assert computed(book) == []
+
+
+@pytest.mark.parametrize("old", ["", '"cube": 1.0, '], ids=["gained", "renamed"])
+def test_a_column_that_the_table_lacks_is_an_error(book, tables, old):
+    commit_table(book, tables)
+    path = tables / "T.jsonl"
+    path.write_text(re.sub(r'"square": [\d.]+, ', old, path.read_text()))
+    with pytest.raises(ClaimError, match=r"gives square = .*, but .* anew"):
+        start().table("T", measured, tasks_of(book), again=2)
+
+
+def test_no_row_may_be_computed_again(book, tables):
+    commit_table(book, tables)
+    assert len(start().table("T", measured, tasks_of(book), again=0)) == 6
+    assert computed(book) == []
+
+
 # --- Freshness: which edits make outputs stale ------------------------------------------------
 
 
@@ -188,12 +339,6 @@ def library(tmp_path, monkeypatch):
     nbformat.write(new_notebook(cells=[new_code_cell("from diffot.high import y\ny")]), path)
     monkeypatch.setattr(freshness, "LIBRARY", folder)
     return folder, path
-
-
-def edited(path, old, new):
-    before = path.read_text()
-    assert old in before
-    path.write_text(before.replace(old, new))
 
 
 def test_code_and_imported_modules_count(library):

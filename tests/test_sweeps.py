@@ -17,7 +17,7 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from diffot import sweeps
-from diffot.sweeps import sweep
+from diffot.sweeps import read_table, sweep
 
 
 def logged(i, log, seconds=0.0):
@@ -254,6 +254,35 @@ def test_another_table_is_refused_and_left_alone(tmp_path):
         with pytest.raises(ValueError, match="not the table of a sweep"):
             sweep(logged, tasks_of(log), table, jobs=1, progress=False)
         assert table.read_bytes() == content
+
+
+def test_a_note_is_kept_and_not_compared(tmp_path):
+    log, table = tmp_path / "log", tmp_path / "t.jsonl"
+    sweep(logged, tasks_of(log, 2), table, jobs=1, progress=False, note="first")
+    found = sweep(logged, tasks_of(log, 3), table, jobs=1, progress=False, note="second")
+    header, *rows = table.read_text().splitlines()
+    assert json.loads(header)["note"] == "first" and len(rows) == len(found) == 3
+    assert calls(log) == dict.fromkeys(range(3), 1)
+
+
+def test_a_table_is_read_without_computing(tmp_path):
+    log, table = tmp_path / "log", tmp_path / "t.jsonl"
+    computed = sweep(logged, tasks_of(log), table, jobs=1, progress=False)
+    with open(table, "ab") as file:
+        file.write(b'{"task": {"i": 8')  # as a sweep that is still running leaves it
+    whole = table.read_bytes()
+    tasks = [{"log": str(log), "i": i} for i in (5, 0, 3)]  # the order of names does not count
+    found = read_table(table, tasks)
+    expected = computed.iloc[[5, 0, 3]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found[computed.columns], expected, check_exact=True)
+    assert calls(log) == dict.fromkeys(range(8), 1) and table.read_bytes() == whole
+    with pytest.raises(ValueError, match=r"lacks 2 of 10 tasks, the first being .*'i': 8.*sweep"):
+        read_table(table, tasks_of(log, 10))
+    with pytest.raises(FileNotFoundError, match=r"no table at .*other\.jsonl; compute it"):
+        read_table(tmp_path / "other.jsonl", tasks)
+    table.write_bytes(whole.replace(b'{"task": {"i": 2', b'{"tsk": {"i": 2'))
+    with pytest.raises(ValueError, match="line 4 of"):
+        read_table(table, tasks)
 
 
 def test_a_damaged_line_is_named(tmp_path):

@@ -33,6 +33,61 @@ def test_assignment_in_one_dimension_keeps_the_order():
     assert torch.equal(y[transport.optimal_assignment(x, y)][x[:, 0].argsort()], y.sort(0).values)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 7])
+@pytest.mark.parametrize("noise", [0.0, 0.3, None], ids=["optimal", "near", "unrelated"])
+def test_a_guess_changes_the_way_and_not_the_assignment(noise, d, order):
+    """From a bent map with noise, and from clouds that have nothing to do with each other."""
+    x = cloud(300, 7, d)
+    y = x + torch.tanh(x) if noise is not None else cloud(300, 8, d) ** 3
+    if noise:
+        y = y + noise * cloud(300, 9, d)
+    costs = torch.cdist(x, y).numpy() ** order
+    _, expected = optimize.linear_sum_assignment(costs)
+    guessed = transport.optimal_assignment(x, y, order, guess=torch.arange(300))
+    assert sorted(guessed.tolist()) == list(range(300))
+    least = costs[range(300), expected].mean()
+    assert costs[range(300), guessed].mean() == pytest.approx(least, rel=1e-9)
+    if d > 1:  # else others cost the same, or the same up to 1e-10 of the largest cost
+        assert torch.equal(guessed, torch.from_numpy(expected))
+        assert torch.equal(guessed, transport.optimal_assignment(x, y, order))
+
+
+def test_a_guess_that_is_far_off_is_corrected():
+    x = cloud(400, 10)
+    y = 2 * x + 0.1 * cloud(400, 11)
+    shuffled = torch.randperm(400, generator=torch.Generator().manual_seed(12))
+    guess = shuffled.argsort()  # pairs x with its image
+    for start in (guess, guess.flip(0), torch.arange(400)):
+        found = transport.optimal_assignment(x, y[shuffled], guess=start)
+        assert torch.equal(found, transport.optimal_assignment(x, y[shuffled]))
+    assert float((found == guess).double().mean()) > 0.5
+
+
+def test_a_guess_for_few_or_repeated_points():
+    """Fewer points than neighbors are tried, and pairs that cost the same."""
+    for n in (1, 2, 5):
+        x, y = cloud(n, 13), cloud(n, 14)
+        found = transport.optimal_assignment(x, y, guess=torch.arange(n))
+        assert torch.equal(found, transport.optimal_assignment(x, y))
+    lattice = torch.cartesian_prod(*[torch.arange(9.0)] * 2)
+    x, y = torch.cat([lattice, lattice]), torch.cat([lattice.flip(0) + 1, lattice])
+    found = transport.optimal_assignment(x, y, guess=torch.arange(len(x)))
+    assert len(found.unique()) == len(x)
+    _, expected = optimize.linear_sum_assignment(torch.cdist(x, y).square())
+    assert transport.transport_cost(x, y[found]) == pytest.approx(
+        transport.transport_cost(x, y[expected]), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("guess", [[0, 1, 1], [0, 1], [0, 1, 3], [-1, 0, 1], [0.0, 1.0, 2.5]])
+def test_a_guess_that_is_no_permutation_is_refused(guess):
+    x = cloud(3, 15)
+    for given in (guess, torch.tensor(guess)):
+        with pytest.raises(ValueError, match="guess is not a permutation of the 3 indices"):
+            transport.optimal_assignment(x, x, guess=given)
+
+
 def test_excess_is_zero_for_gradients_of_convex_functions_and_not_for_a_swap():
     x = cloud(150, 5)
     y = x + 0.5 * torch.tanh(x) + torch.tensor([3.0, 0.0])

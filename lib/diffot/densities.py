@@ -56,6 +56,7 @@ class QuarticMixture:
             f"a1, a2, q1, q2 have shapes {[tuple(a.shape) for a in (a1, a2, q1, q2)]}; expected "
             f"({k}, 2) twice and ({k}, 2, 2) twice",
         )
+        require_finite(self.a2, "a2")
         for name, q, floor in (("q1", self.q1, 1e-12), ("q2", self.q2, -1e-12)):
             require_finite(q, name)
             least, kind = float(torch.linalg.eigvalsh(q).amin()), "semi-" if floor < 0 else ""

@@ -122,6 +122,11 @@ def exact_score(density: Density, nodes: int = 160) -> Callable[[Tensor, float],
     return flow.score
 
 
+def _require_times(*times: float) -> None:
+    for time in times:
+        require(time >= 0, f"time is {time}; expected t >= 0")
+
+
 class _Flow:
     """The equation for y, in the axes of C; points are (B, 2) tensors."""
 
@@ -152,10 +157,10 @@ class _Flow:
     def solve(self, x: Tensor, start: float, end: float, tolerance: float) -> Tensor:
         """The points at time ``end`` of those that are at x at time ``start``."""
         require_tolerance(tolerance)
-        require(start >= 0 and end >= 0, f"time is {max(start, end, key=abs)}; expected t >= 0")
+        _require_times(start, end)
         require(len(x) > 0, "there are no points; expected at least one row")
         here, there = math.exp(-start), math.exp(-end)
-        y = ((x.double() - here * self.mean) @ self.axes) / self._root(here)
+        y = ((x.detach().double() - here * self.mean) @ self.axes) / self._root(here)
         s = [math.log1p(self.reach * alpha) for alpha in (here, there)]
         y = torch.from_numpy(integrate(self._rate, *s, y.numpy(), tolerance))
         return there * self.mean + (self._root(there) * y) @ self.axes.mT
@@ -163,6 +168,7 @@ class _Flow:
     def score(self, x: Tensor, time: float) -> Tensor:
         """S^{1/2} alpha dy/dalpha - S^{-1} x, x being centered; see the head of the module."""
         require_points(x, 2)
+        _require_times(time)
         alpha = math.exp(-time)
         root = self._root(alpha)
         y = ((x.double() - alpha * self.mean) @ self.axes) / root

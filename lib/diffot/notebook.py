@@ -161,12 +161,13 @@ class Run:
         fresh = sweep(function, [tasks[i] for i in chosen], progress=False)
         old = table.iloc[chosen].reset_index(drop=True)
         numbers = fresh.select_dtypes("number").columns
-        differ = ~np.isclose(fresh[numbers], old[numbers], rtol=1e-3, atol=1e-7, equal_nan=True)
+        old = old.reindex(columns=numbers)  # NaN where the table lacks a column
+        differ = ~np.isclose(fresh[numbers], old, rtol=1e-3, atol=1e-7, equal_nan=True)
         for row, column in np.argwhere(differ):
             raise ClaimError(
                 f"{name}: {tasks[chosen[row]]} gives {numbers[column]} = "
                 f"{fresh[numbers].iat[row, column]:.6g}, but the committed table says "
-                f"{old[numbers].iat[row, column]:.6g}; find out why, or compute the table anew"
+                f"{old.iat[row, column]:.6g}; find out why, or compute the table anew"
             )
         print(f"{name}: {len(chosen)} of {len(tasks)} rows computed again, and they agree")
         return table

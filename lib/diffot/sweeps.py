@@ -121,6 +121,8 @@ def read_table(table: Path, tasks: Sequence[dict]) -> pd.DataFrame:
         FileNotFoundError: if there is no such table.
         ValueError: if the table lacks a task.
     """
+    if not Path(table).exists():
+        raise FileNotFoundError(f"there is no table at {table}; compute it with a sweep")
     *lines, _ = Path(table).read_bytes().split(b"\n")
     rows = _rows(str(table), lines)
     missing = [task for task in tasks if _key(task) not in rows]
