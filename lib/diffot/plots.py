@@ -487,7 +487,7 @@ def density(ax: Axes, x: Tensor, y: Tensor, values: Tensor) -> None:
         x, y: coordinates, shapes (m,) and (n,). values: shape (m, n).
     """
     ax.pcolormesh(x, y, values.T, cmap="Greys", shading="nearest", rasterized=True)
-    ax.set(aspect="equal", xticks=[-5, 0, 5], yticks=[-5, 0, 5])
+    ax.set(aspect="equal", xticks=[-4, 0, 4], yticks=[-4, 0, 4])
     ax.tick_params(labelsize="x-small")
 
 
@@ -495,9 +495,9 @@ def cost_against_optimal(ax: Axes, costs: Mapping[str, tuple[Sequence, Sequence]
     """Cost of maps against that of the optimal assignment; family to (optimal, paired)."""
     for name, (optimal, paired) in costs.items():
         ax.scatter(optimal, paired, s=14, color=FAMILIES[name], alpha=0.7, lw=0, label=name)
-    low, high = ax.get_xlim()
-    ax.plot([low, high], [low, high], color="0.7", lw=0.8, zorder=0)
-    ax.set(xlabel="optimal cost (mean squared distance)", ylabel="cost of the encoder", aspect=1)
+    ax.axline((1, 1), slope=1, color="0.7", lw=0.8, zorder=0)
+    ax.set(xscale="log", yscale="log", aspect="equal")
+    ax.set(xlabel="optimal cost (mean squared distance)", ylabel="cost of the encoder")
     ax.legend(loc="upper left")
 
 
@@ -531,4 +531,4 @@ def share_against_sample(
     ax.set_ylabel("share of samples with an excess")
     ax.set_xticks(sizes, [str(n) for n in sizes])
     ax.minorticks_off()
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", loc="center left")
