@@ -13,7 +13,7 @@ from diffot.training import TrainConfig, TrainResult
 
 NAMES = sorted(zoo.CONFIGS)
 POINTS = [name for name in NAMES if isinstance(zoo.config(name).data, str)]
-TRAINED = sorted({*POINTS, *(path.stem for path in CHECKPOINTS.glob("*.json"))})
+TRAINED = sorted({*POINTS, *(n for n in NAMES if (CHECKPOINTS / f"{n}.json").exists())})
 
 
 @pytest.fixture

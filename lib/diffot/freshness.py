@@ -50,7 +50,7 @@ def code_hash(path: Path) -> str:
     digest = hashlib.sha256()
     for name in sorted(trees):
         digest.update(f"{name}:{_canonical(_without_docstrings(trees[name]))}\n".encode())
-    if "diffot.zoo" in trees:
+    if "diffot.checkpoints" in trees:
         for card in sorted(CHECKPOINTS.glob("*.json")):
             digest.update(json.loads(card.read_text())["sha256"].encode())
     return digest.hexdigest()[:16]
