@@ -1,9 +1,9 @@
 """How good samples of images are: distances to real images, each beside what it should be.
 
 Distances between finite sets are positive even if both are real images, and depend on how many
-there are. They mean something next to the same distance for as many other real images, and for as
-many draws from a Gaussian: :func:`quality_table`. Images are tensors of shape (n, C, H, W) in
-[-1, 1]; values beyond are taken as they are, so clamp samples first if they will be shown clamped.
+there are. They mean something next to the same distance for as many other real images, and for
+as many draws from a Gaussian: :func:`quality_table`. Images are tensors of shape (n, C, H, W) in
+[-1, 1]; values beyond are taken as they are: clamp samples first if they will be shown clamped.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from diffot.errors import require, require_finite
 DIRECTIONS = 500  # on which images are projected for the sliced Wasserstein distance
 GROUPS = 10  # of images, for the standard errors
 NEAR = 0.01  # quantile of held-out images' distances below which a sample counts as near
+SAME = 1e-5  # between rounding and the smallest difference between two images of 8 bits
 CHANNELS = {1: ("gray",), 3: ("red", "green", "blue")}
 
 
@@ -41,9 +42,9 @@ def jackknife(
     r"""A statistic of two samples with its standard error, by leaving out a tenth of both.
 
     :math:`\sqrt{\frac{9}{10} \sum_g (\theta_g - \bar\theta)^2}`, the delete-a-group jackknife
-    (Efron & Tibshirani 1993, section 11.5). For the distances of this module, which are not linear
-    in the data, it errs on the safe side: over independent sets of 250 faces it was 1.3 to 2 times
-    their standard deviation.
+    (Efron & Tibshirani 1993, section 11.5). For the distances of this module, which are not
+    linear in the data, it errs on the safe side: over independent sets of 250 faces it was 1.3 to
+    2 times their standard deviation.
 
     Args:
         x, y: one row for each image, at least ten; the images of x and y are independent.
@@ -215,13 +216,13 @@ def nearness(distances: np.ndarray, held_out: np.ndarray) -> Nearness:
         distances, held_out: as :func:`nearest_distances` gives them.
 
     Raises:
-        ValueError: if held-out images are training images.
+        ValueError: if more than 1 % of the held-out images are training images.
     """
     near = np.quantile(held_out, NEAR)
     require(
-        near > 0,
-        f"{(held_out == 0).sum()} of {len(held_out)} held-out images are also training images; "
-        "hold out others, for example of another seed",
+        near > SAME,
+        f"{(held_out <= SAME).sum()} of {len(held_out)} held-out images are also training "
+        "images; hold out others, for example of another seed",
     )
     share = float((distances < near).mean())
     variance = share * (1 - share) / len(distances) + NEAR * (1 - NEAR) / len(held_out)
@@ -258,8 +259,8 @@ def quality_table(
         :func:`color_statistics`, the largest difference in any channel.
 
     Raises:
-        ValueError: if there are too few held-out images, or some of them are training images, or
-            samples are not finite.
+        ValueError: if there are too few held-out images, or more than 1 % of them are training
+            images, or samples are not finite.
     """
     require_finite(samples, "samples")
     n = len(samples)
