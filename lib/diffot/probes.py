@@ -1,13 +1,14 @@
 """Named probes: what they are trained and tested on, and their committed weights.
 
-For :mod:`diffot.attributes` this is what :mod:`diffot.zoo` is for noise predictors. The images of
-a probe have seeds of their own: no generative model was trained on them.
+For :mod:`diffot.attributes` this is what :mod:`diffot.zoo` is for noise predictors. The drawn
+images of a probe have seeds of their own: no generative model was trained on them.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas
 import torch
@@ -40,19 +41,22 @@ class ProbeConfig:
     seed: int = 0
 
 
-def _drawn(family: str) -> ProbeConfig:
+def _drawn(family: str, size: int, **more: Any) -> ProbeConfig:
     """The recipe for drawn images, whose splits have a seed each."""
-    data = {"set": family, "size": 32}
+    data = {"set": family, "size": size}
     return ProbeConfig(
         train={**data, "n": 6000, "seed": 100},
         validation={**data, "n": 1500, "seed": 101},
         test={**data, "n": 2000, "seed": 102},
+        **more,
     )
 
 
 CONFIGS = {
-    "FacesProbe32": _drawn("faces"),
-    "AnimalsProbe32": _drawn("animals"),
+    "FacesProbe32": _drawn("faces", 32),
+    "FacesProbe64": _drawn("faces", 64, widths=(16, 32, 64, 128)),
+    "AnimalsProbe32": _drawn("animals", 32),
+    "AnimalsProbe64": _drawn("animals", 64, widths=(16, 32, 64, 128)),
     # there are only 5000 digits: consecutive stretches
     "DigitsProbe28": ProbeConfig(
         train={"set": "digits", "n": 3500},

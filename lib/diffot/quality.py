@@ -158,7 +158,7 @@ def attribute_distances(probe: AttributeProbe, x: Tensor, y: Tensor) -> pandas.D
     Returns:
         One row for each label: ``total_variation``, :math:`\frac12 \sum_k |p_k - q_k|`, and its
         standard ``error`` from the multinomial counts. Where the frequencies agree, the distance
-        is positive all the same, about as large as its error.
+        is positive all the same, of the size of its error; more so for many classes.
     """
     read_x, read_y = probe.classify(x.float()), probe.classify(y.float())
     rows = {}
@@ -202,7 +202,7 @@ class Nearness:
     ``ratio`` of the medians: near 1 for new images as far from the training images as real ones,
     near 0 for copies. ``share`` of the samples that are nearer to a training image than 99 % of
     the held-out images are: near 1 % if nothing was copied, the share of copies or more if some
-    were.
+    were. Blurred and pale images are nearer too: a large share is a reason to look at them.
     """
 
     ratio: Estimate
