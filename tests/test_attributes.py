@@ -62,6 +62,23 @@ def test_augmentation_shifts_each_image_on_its_own(generator, monkeypatch):
     assert ((counts - 80).abs() < 4.5 * (80 * 24 / 25) ** 0.5).all()
 
 
+def test_augmentation_blurs_brightens_and_adds_noise(generator, monkeypatch):
+    """A checkerboard of +-1, whose 3 x 3 means are a ninth of it, comes out as its parts."""
+    monkeypatch.setattr(attributes, "SHIFT", 0)
+    n, size = 3000, 32
+    board = 1.0 - 2 * ((torch.arange(size)[:, None] + torch.arange(size)) % 2)
+    x = attributes.augmented(board.expand(n, 1, -1, -1), generator)[:, 0, 1:-1, 1:-1]
+    board = board[1:-1, 1:-1]
+    brightness, contrast = x.mean((1, 2)), (x * board).mean((1, 2))
+    noise = x - brightness[:, None, None] - contrast[:, None, None] * board
+    blur = (1 - contrast) * 9 / 8
+    assert blur.mean() == pytest.approx(0.5, abs=4 * (1 / 12 / n) ** 0.5)
+    assert blur.var() == pytest.approx(1 / 12, rel=0.1)
+    assert brightness.std() == pytest.approx(0.05, rel=4 / (2 * n) ** 0.5)
+    # the square of a uniform number has mean 1/3 and variance 4/45
+    assert noise.var() == pytest.approx(0.01 / 3, rel=4 * (4 / 5 / n) ** 0.5)
+
+
 @pytest.fixture(scope="module")
 def few_digits():
     data = digits.load(1500)
@@ -224,5 +241,5 @@ def test_command_line_trains_a_probe(tmp_path, monkeypatch, capsys):
     assert checkpoints.card("SmallProbe", tmp_path)["evaluation"]["digit"]["n"] == 1000
     assert command.main(["train", "FacesProbe32"]) == 2
     assert "exists already" in capsys.readouterr().err
-    assert command.main(["train", "FacesProbe"]) == 2
-    assert "did you mean FacesProbe32" in capsys.readouterr().err
+    assert command.main(["train", "DigitsProbe"]) == 2
+    assert "did you mean DigitsProbe28" in capsys.readouterr().err
