@@ -7,13 +7,14 @@ import torch
 
 from diffot import __main__ as command
 from diffot import zoo
+from diffot.datasets.images import LabeledImages
 from diffot.mixtures import thesis_mixture
 from diffot.paths import CHECKPOINTS
 from diffot.training import TrainConfig, TrainResult
 
 NAMES = sorted(zoo.CONFIGS)
 POINTS = [name for name in NAMES if isinstance(zoo.config(name).data, str)]
-TRAINED = sorted({*POINTS, *(path.stem for path in CHECKPOINTS.glob("*.json"))})
+TRAINED = sorted({*POINTS, *(n for n in NAMES if (CHECKPOINTS / f"{n}.json").exists())})
 
 
 @pytest.fixture
@@ -185,3 +186,18 @@ def test_command_line_lists_models(capsys):
     assert command.main(["info"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in NAMES)
+
+
+def test_afhq_is_mirrored_at_random_as_in_the_thesis(monkeypatch):
+    pixels = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 2, 2)
+    monkeypatch.setattr(zoo, "dataset", lambda name: LabeledImages(pixels, {}, {}))
+    image = pixels / 127.5 - 1
+    for name, least, most in [
+        ("AFHQ256", 160, 240),
+        ("AFHQ256Exp2", 160, 240),
+        ("Celeb64", 0, 0),
+    ]:
+        drawn = zoo.draw(name)(400, torch.Generator().manual_seed(1))
+        mirrored = (drawn == image.flip(-1)).flatten(1).all(1)
+        assert torch.equal(drawn[~mirrored], image.expand(int((~mirrored).sum()), -1, -1, -1))
+        assert least <= mirrored.sum() <= most

@@ -11,10 +11,13 @@ import argparse
 import sys
 
 import torch
+from accelerate import Accelerator
 
-from diffot import freshness, training, zoo
+from diffot import checkpoints, freshness, probes, training, zoo
+from diffot.errors import require, unknown_name
 from diffot.files import check_space
 from diffot.paths import CHECKPOINTS
+from diffot.runs import Run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,7 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m diffot", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
 
-    train = commands.add_parser("train", help="train models and save their checkpoints")
+    train = commands.add_parser(
+        "train", help="train models and probes and save their checkpoints"
+    )
     train.add_argument("names", nargs="+", metavar="NAME")
     train.add_argument("--overwrite", action="store_true", help="replace existing checkpoints")
     train.add_argument(
@@ -43,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("names", nargs="*", metavar="NAME", help="default: all notebooks")
     run.add_argument("--all", action="store_true", help="execute the fresh ones too")
 
-    commands.add_parser("info", help="list models and notebooks")
+    commands.add_parser("info", help="list models, probes and notebooks")
 
     options = parser.parse_args(arguments)
     command = {"train": _train, "run": _run, "info": _info}[options.command]
@@ -60,26 +65,39 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
+    known = [*zoo.CONFIGS, *probes.CONFIGS]
     runs = {}
     for name in options.names:
-        zoo.check_free(name, overwrite=options.overwrite)
-        runs[name] = zoo.open_run(name, options.resume, options.state_seconds)
+        require(name in known, unknown_name("model", name, known))
+        checkpoints.check_free(name, overwrite=options.overwrite)
+        if name in zoo.CONFIGS:
+            runs[name] = zoo.open_run(name, options.resume, options.state_seconds)
     check_space(CHECKPOINTS, 16_000_000)
     accelerator = training.accelerator()
     all_threads = torch.get_num_threads()
-    for name, run in runs.items():
-        small = zoo.config(name).network["class"] == "MLP"  # more threads only slow it down
-        torch.set_num_threads(options.threads or (1 if small else all_threads))
-        accelerator.print(
-            f"training {name} with {accelerator.num_processes} process(es) on "
-            f"{accelerator.device.type}; log and samples: {run.folder}"
-        )
-        result = zoo.train(name, run=run)
-        if accelerator.is_main_process:
-            path = zoo.save(name, result, overwrite=options.overwrite)
-            run.close()
+    for name in options.names:
+        points = name in runs and zoo.config(name).network["class"] == "MLP"
+        # more threads only slow the small networks down
+        torch.set_num_threads(options.threads or (1 if points else all_threads))
+        if name in runs:
+            _train_model(name, runs[name], accelerator, options.overwrite)
+        elif accelerator.is_main_process:  # a probe takes a minute
+            result = probes.train(name)
+            path = probes.save(name, result, overwrite=options.overwrite)
             print(f"{name}: {result.cpu_seconds:.0f} s of CPU time, saved as {path}")
     accelerator.end_training()
+
+
+def _train_model(name: str, run: Run, accelerator: Accelerator, overwrite: bool) -> None:
+    accelerator.print(
+        f"training {name} with {accelerator.num_processes} process(es) on "
+        f"{accelerator.device.type}; log and samples: {run.folder}"
+    )
+    result = zoo.train(name, run=run)
+    if accelerator.is_main_process:
+        path = zoo.save(name, result, overwrite=overwrite)
+        run.close()
+        print(f"{name}: {result.cpu_seconds:.0f} s of CPU time, saved as {path}")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -92,14 +110,17 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    print("models")
-    for name in zoo.CONFIGS:
-        try:
-            card = zoo.card(name)
-            state = f"{card['parameters']} parameters, {card['cpu_seconds']:.0f} s of CPU time"
-        except FileNotFoundError:
-            state = "not trained"
-        print(f"  {name:20} {state}")
+    for title, configs in {"models": zoo.CONFIGS, "probes": probes.CONFIGS}.items():
+        print(title)
+        for name in configs:
+            try:
+                card = checkpoints.card(name)
+                state = (
+                    f"{card['parameters']} parameters, {card['cpu_seconds']:.0f} s of CPU time"
+                )
+            except FileNotFoundError:
+                state = "not trained"
+            print(f"  {name:20} {state}")
     print("notebooks")
     for path in freshness.notebooks([]):
         state = "up to date" if freshness.is_fresh(path) else "outputs are stale"

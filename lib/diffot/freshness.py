@@ -50,7 +50,7 @@ def code_hash(path: Path) -> str:
     digest = hashlib.sha256()
     for name in sorted(trees):
         digest.update(f"{name}:{_canonical(_without_docstrings(trees[name]))}\n".encode())
-    if "diffot.zoo" in trees:
+    if "diffot.checkpoints" in trees:
         for path in sorted(CHECKPOINTS.glob("*.json")):
             card = json.loads(path.read_text())
             # a notebook may put a model's name together from that of its data and a suffix

@@ -1,27 +1,23 @@
 """Named models: what they are trained on and how, and their committed weights.
 
-A checkpoint is two files in ``data/checkpoints``: ``NAME.safetensors`` with the weights and
-``NAME.json``, the card, with everything needed to rebuild and to judge the model.
+Their checkpoints lie in ``data/checkpoints``; see :mod:`diffot.checkpoints`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from diffot import training
+from diffot import checkpoints, training
 from diffot.datasets import toy
+from diffot.datasets.images import LabeledImages, flipped, mirrored
 from diffot.errors import require, unknown_name
-from diffot.files import write_whole
 from diffot.mixtures import thesis_mixture
 from diffot.networks import MLP, UNet
 from diffot.paths import CACHE, CHECKPOINTS, FOLDERS
@@ -38,8 +34,9 @@ class ModelConfig:
     """A recipe: data, noise schedule, network and training.
 
     ``data`` is the name of the thesis' model for data in one or two dimensions; for images it is
-    the data set, a key of ``DATASETS``, with the arguments of its loader. ``storage`` is the type
-    in which weights are stored; they are loaded as float32.
+    the data set, a key of ``DATASETS``, with the arguments of its loader, and ``mirror`` if half
+    of the images drawn are to be mirrored left to right. ``storage`` is the type in which weights
+    are stored; they are loaded as float32.
     """
 
     data: str | dict
@@ -123,7 +120,7 @@ _FLAT = _thesis_unet(64, [2, 4, 4], [8, 8, 4])
 _FLAT_5 = _thesis_unet(64, [2, 4, 8, 8], [16, 16, 8])
 _SLOW_IMAGES, _EXPERIMENT = scaled_linear(4000, 8.5e-4, 0.012), linear(4000, 1e-4, 0.02)
 _CELEB, _CELEB_HQ = {"set": "celeba", "size": 64}, {"set": "celeba_hq", "size": 256}
-_AFHQ = {"set": "afhq", "size": 256}
+_AFHQ = {"set": "afhq", "size": 256, "mirror": True}
 
 # Models of points. A name without a suffix is the thesis' model: its data, schedule, network,
 # learning rate and averaging (tables 4.1-4.4). "Linear" is the same without the activation after
@@ -211,9 +208,10 @@ def draw(name: str) -> Callable:
     if isinstance(recipe.data, str):
         return toy.s_curve if recipe.data == "Low2DSCurve" else thesis_mixture(recipe.data).sample
     images = dataset(name)
+    mirror = recipe.data.get("mirror", False)
     told = recipe.network.get("labels")
     if not told:
-        return images.draw
+        return flipped(images.draw) if mirror else images.draw
     for label, classes in told.items():
         require(label in images.classes, unknown_name("label", label, images.classes))
         require(
@@ -224,24 +222,36 @@ def draw(name: str) -> Callable:
 
     def draw_told(n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         x, labels = images.draw_labeled(n, generator)
+        x = mirrored(x, generator) if mirror else x
         return x, {label: labels[label] for label in told}
 
     return draw_told
 
 
-def dataset(name: str) -> Any:
-    """The images that a model is trained on, with their labels.
+def dataset(name: str) -> LabeledImages:
+    """The images that a model is trained on, with their labels; see :func:`load_images`.
+
+    Raises:
+        ValueError: if its data are not images.
+    """
+    data = config(name).data
+    require(isinstance(data, dict), f"the data of {name} are points, not images; see zoo.draw")
+    return load_images(data)
+
+
+def load_images(data: dict) -> LabeledImages:
+    """The images that a recipe describes, as in ``{"set": "faces", "n": 500, "seed": 1}``.
 
     Real images are looked for in ``data/folders``, under the name of the data set.
 
     Raises:
-        ValueError: if its data are not images.
+        ValueError: for an unknown data set.
         FileNotFoundError: if real images are not there, saying what is expected.
     """
-    data = config(name).data
-    require(isinstance(data, dict), f"the data of {name} are points, not images; see zoo.draw")
     arguments = dict(data)
+    arguments.pop("mirror", None)  # concerns drawing from the images
     family = arguments.pop("set")
+    require(family in DATASETS, unknown_name("data set", family, DATASETS))
     module, function = DATASETS[family]
     if module == "folders":
         arguments["root"] = FOLDERS / family
@@ -303,14 +313,9 @@ def save(
         FileExistsError: if there is one already and ``overwrite`` is not set.
     """
     recipe = config(name)
-    check_free(name, folder, overwrite)
-    weights = Path(folder) / f"{name}.safetensors"
     stored = getattr(torch, recipe.storage)
-    blob = safetensors.torch.save(
-        {k: v.to(stored).contiguous() for k, v in result.network.state_dict().items()}
-    )
+    weights = {key: value.to(stored) for key, value in result.network.state_dict().items()}
     description = {
-        "name": name,
         **describe(name),
         "parameters": sum(p.numel() for p in result.network.parameters()),
         "cpu_seconds": round(result.cpu_seconds, 1),
@@ -323,12 +328,8 @@ def save(
             [None if loss is None else round(loss, 5) for loss in row]
             for row in result.level_losses
         ],
-        "torch": torch.__version__.split("+")[0],
-        "sha256": hashlib.sha256(blob).hexdigest(),
     }
-    write_whole(weights, blob)
-    write_whole(weights.with_suffix(".json"), (json.dumps(description, indent=1) + "\n").encode())
-    return weights
+    return checkpoints.save(name, weights, description, folder, overwrite)
 
 
 def provide(names: Sequence[str], folder: Path = CHECKPOINTS) -> None:
@@ -346,12 +347,7 @@ def check_free(name: str, folder: Path = CHECKPOINTS, overwrite: bool = False) -
         FileExistsError: if there is a checkpoint already and ``overwrite`` is not set.
     """
     config(name)
-    weights = Path(folder) / f"{name}.safetensors"
-    if not overwrite and (weights.exists() or weights.with_suffix(".json").exists()):
-        raise FileExistsError(
-            f"{weights} exists already; to replace it pass overwrite=True (make train: "
-            "OVERWRITE=1; command line: --overwrite), or choose another folder"
-        )
+    checkpoints.check_free(name, folder, overwrite)
 
 
 def card(name: str, folder: Path = CHECKPOINTS) -> dict:
@@ -361,12 +357,7 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
         ValueError: for an unknown name. FileNotFoundError: for a model not trained yet.
     """
     config(name)
-    path = Path(folder) / f"{name}.json"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"no checkpoint of {name} in {folder}; train it with: make train MODEL={name}"
-        )
-    return json.loads(path.read_text())
+    return checkpoints.card(name, folder)
 
 
 def load(name: str, folder: Path = CHECKPOINTS) -> NetworkPredictor:
@@ -377,22 +368,8 @@ def load(name: str, folder: Path = CHECKPOINTS) -> NetworkPredictor:
         FileNotFoundError: if the model has not been trained or a file is missing.
     """
     description = card(name, folder)
-    path = Path(folder) / f"{name}.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"the weights {path} are missing though their card is there; restore the file, or "
-            f"train again with: make train MODEL={name} OVERWRITE=1"
-        )
-    blob = path.read_bytes()
-    found = hashlib.sha256(blob).hexdigest()
-    require(
-        found == description["sha256"],
-        f"{path} is damaged or not the file its card describes: SHA-256 {found[:12]}..., "
-        f"expected {description['sha256'][:12]}...; restore the file, or train again with: "
-        f"make train MODEL={name} OVERWRITE=1",
-    )
     network = build(description["network"], seed=0)
-    network.load_state_dict(safetensors.torch.load(blob))
+    network.load_state_dict(checkpoints.load(name, folder))
     parameters = dict(description["schedule"])
     schedule = FAMILIES[parameters.pop("name")](**parameters)
     # convolutions in float32 are a third faster on channels that lie side by side

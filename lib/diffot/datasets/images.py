@@ -93,11 +93,15 @@ def flipped(draw: Draw) -> Draw:
     """The same draws, each image mirrored left to right with probability 1/2."""
 
     def draw_flipped(n: int, generator: torch.Generator) -> Tensor:
-        images = draw(n, generator)
-        mirror = torch.rand(len(images), generator=generator) < 0.5
-        return torch.where(mirror.reshape(-1, 1, 1, 1), images.flip(-1), images)
+        return mirrored(draw(n, generator), generator)
 
     return draw_flipped
+
+
+def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images of shape (B, C, H, W), each mirrored left to right with probability 1/2."""
+    mirror = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(mirror.reshape(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def _to_unit(pixels: Tensor) -> Tensor:
