@@ -69,7 +69,7 @@ _SILU = TrainConfig(iterations=12000, learning_rate=4e-3, decay="cosine", ema=0.
 _IMAGES = scaled_linear(1000, 8.5e-4, 0.02)
 _FACES = {"set": "faces", "n": 20_000, "size": 32, "seed": 0}
 _ANIMALS = {"set": "animals", "n": 20_000, "size": 32, "seed": 0}
-_DIGITS = {"set": "digits"}
+_DIGITS = {"set": "digits", "n": 4000}  # the other thousand are held out
 _LABELS = {"smile": 2, "sunglasses": 2, "hair_color": 5, "skin": 3, "background": 4}
 
 _UNET = {"class": "UNet", "widths": [32, 64, 128], "blocks": 2, "middle": [128]}
