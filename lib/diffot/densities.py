@@ -1,4 +1,4 @@
-r"""Random densities of fourth order in the plane (Khrulkov & Oseledets 2022, section 3.4)."""
+r"""Random densities of fourth order in the plane (Khrulkov et al. 2023, section 3.4)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class QuarticMixture:
     .. math:: p_k(x) = \frac{1}{Z_k} \exp\big(-(x - a_1)^T Q_1 (x - a_1)
               - ((x - a_2)^2)^T Q_2 (x - a_2)^2\big)
 
-    (Khrulkov & Oseledets 2022, section 3.4; the square of a vector is taken entry by entry, and
+    (Khrulkov et al. 2023, section 3.4; the square of a vector is taken entry by entry, and
     the parameters are those of component k). With Q_2 = 0 a component is
     :math:`N(a_1, Q_1^{-1} / 2)`.
 

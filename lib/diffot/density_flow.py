@@ -64,8 +64,8 @@ def encode(
     Args:
         density: the law of the data.
         x: points, shape (B, 2).
-        time: of the diffusion above; 8 leaves e^-8 = 0.0003 of the signal (Khrulkov & Oseledets
-            2022, section 3.4), ``math.inf`` nothing.
+        time: of the diffusion above; 8 leaves e^-8 = 0.0003 of the signal (Khrulkov et al.
+            2023, section 3.4), ``math.inf`` nothing.
         tolerance: root mean square error of one solver step.
         nodes: of the grid, per axis.
 

@@ -1,4 +1,4 @@
-r"""The probability flow with the discretizations of Khrulkov & Oseledets (2022, section 3.4).
+r"""The probability flow with the discretizations of Khrulkov et al. (2023, section 3.4).
 
 They follow :math:`dx/dt = -x - \nabla \log p_t(x)` with 256 uniform steps of the classical
 Runge-Kutta method, from a score that is tabulated: finite differences of :math:`\log p_t` on a

@@ -5,7 +5,7 @@ Each function here measures one random law in many ways and returns one row of a
 
 - ``components``: of the mixture;
 - ``cost``, ``relative_error``: mean squared distance and relative excess on the first 2500
-  points, the two numbers of Khrulkov & Oseledets (2022, section 3.4);
+  points, the two numbers of Khrulkov et al. (2023, section 3.4);
 - ``excess_N``, ``error_N``: relative excess on N points, mean over disjoint subsamples of one
   cloud and the standard error of that mean (0 where there is one subsample);
 - ``unmoved_N``: share of these subsamples for which the optimal assignment is the map's own;
@@ -51,7 +51,7 @@ _REACH = 5.0
 
 
 def measure_density(family: str, index: int, seed: int) -> dict:
-    """One random density of Khrulkov & Oseledets (2022, section 3.4), its encoder on [0, 8].
+    """One random density of Khrulkov et al. (2023, section 3.4), its encoder on [0, 8].
 
     Args:
         family: of :func:`~diffot.densities.random_density`.
