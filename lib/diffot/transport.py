@@ -56,8 +56,8 @@ def optimal_assignment(
     r"""The permutation p that minimizes :math:`\sum_i \|x_i - y_{p(i)}\|^q`, q = ``order``.
 
     Solved exactly by POT's network simplex (Bonneel et al. 2011; Flamary et al. 2021). Memory
-    grows as n^2 and time a little faster: about a second at n = 2500, six at n = 5000. From a
-    guess that is nearly optimal it takes a fifth of that: only swaps among neighbors are tried,
+    grows as n^2 and time a little faster: about a second at n = 2500, four at n = 5000. From a
+    guess that is nearly optimal it takes a fifth or less: only swaps among neighbors are tried,
     and prices (dual variables) then show whether any other pair could lower the cost; such pairs
     are let in until none is left.
 
