@@ -24,7 +24,7 @@ import joblib
 import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from diffot.errors import require
 
@@ -129,7 +129,7 @@ def read_table(table: Path, tasks: Sequence[dict]) -> pd.DataFrame:
     require(
         not missing,
         f"{table} lacks {len(missing)} of {len(tasks)} tasks, the first being "
-        f"{missing[0] if missing else ''}; compute them with a sweep",
+        f"{missing[0] if missing else ''}; compute them with a sweep (a notebook's profile full does)",
     )
     return pd.DataFrame([{**task, **rows[_key(task)]} for task in tasks])
 

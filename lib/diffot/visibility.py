@@ -95,6 +95,14 @@ def measure_density(family: str, index: int, seed: int) -> dict:
     }
 
 
+def measure_population(family: str, index: int, seed: int, spacing: float) -> dict:
+    """The column ``population`` of one random density with another spacing of the grid."""
+    density = random_density(family, generator(seed, f"{family} density {index}"))
+    on_grid = partial(density_flow.decode_with_jacobian, density, tolerance=1e-6)
+    finer = rearrange(on_grid, spacing=spacing, reach=_REACH)
+    return {"population_finer": finer.relative_excess}
+
+
 def random_gaussian_mixture(dim: int, draws: torch.Generator) -> GaussianMixture:
     """Two to four Gaussians of any shape: centers from N(0, 2 I), weights from 1/2 to 1 before
     they are normalized, standard deviations along random axes from 0.3 to 1 (uniform in the
