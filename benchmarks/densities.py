@@ -37,9 +37,8 @@ def main() -> None:
     for nodes in (80, 160, 320, 640):
         time_taken = seconds(lambda m=nodes: density_flow.encode(law, x[:2500], nodes=m))
         off = density_flow.encode(law, x[:200], nodes=nodes) - reference
-        print(
-            f"  {nodes:4d} nodes: {time_taken:6.2f} s, error {off.square().sum(1).mean().sqrt():.0e}"
-        )
+        error = off.square().sum(1).mean().sqrt()
+        print(f"  {nodes:4d} nodes: {time_taken:6.2f} s, error {error:.0e}")
     for tolerance in (1e-4, 1e-6, 1e-8, 1e-10):
         time_taken = seconds(lambda t=tolerance: density_flow.encode(law, x[:2500], tolerance=t))
         off = density_flow.encode(law, x[:200], tolerance=tolerance) - reference

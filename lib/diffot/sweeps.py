@@ -129,7 +129,8 @@ def read_table(table: Path, tasks: Sequence[dict]) -> pd.DataFrame:
     require(
         not missing,
         f"{table} lacks {len(missing)} of {len(tasks)} tasks, the first being "
-        f"{missing[0] if missing else ''}; compute them with a sweep (a notebook's profile full does)",
+        f"{missing[0] if missing else ''}; compute them with a sweep, as profile full of a "
+        "notebook does",
     )
     return pd.DataFrame([{**task, **rows[_key(task)]} for task in tasks])
 
