@@ -226,7 +226,7 @@ def test_a_table_is_read_and_some_rows_are_computed_again(book, tables, profile,
     assert found.square.tolist() == [25, 16, 9, 4, 1, 0] and found.name[0] == "row 5"
     first = computed(book)
     assert len(set(first)) == len(first) == 3
-    assert "T: 3 of 6 rows computed again, and they agree" in capsys.readouterr().out
+    assert "T: 3 of 6 rows computed again; they agree to 0.1 %" in capsys.readouterr().out
     chosen = [first]
     for seed in (0, 1, 2, 3):
         start(profile=profile, seed=seed).table("T", measured, tasks, again=3)
@@ -249,8 +249,8 @@ def test_a_number_that_changed_is_an_error_that_says_which(book, tables):
     ("change", "agrees"),
     [
         (('"square": 9.0', '"square": 9.005'), True),
-        (('"square": 0.0', '"square": 5e-8'), True),
-        (('"square": 0.0', '"square": 1e-6'), False),
+        (('"square": 0.0', '"square": 5e-10'), True),
+        (('"square": 0.0', '"square": 1e-8'), False),
         (('"square": 9.0', '"square": NaN'), False),
         (('"square": 4.0, "odd": 0', '"square": 4.0, "odd": 1'), False),
     ],
@@ -266,11 +266,13 @@ def test_rounding_is_no_change_and_little_else_is(book, tables, change, agrees):
 
 def test_profile_full_adds_to_the_table_what_it_lacks(book, tables):
     found = start(profile="full").table("T", measured, tasks_of(book, 3), again=2)
-    assert computed(book) == [0, 1, 2] and found.square.tolist() == [0, 1, 4]
+    first = computed(book)  # each once, and two of them again
+    assert set(first) == {0, 1, 2} and len(first) == 5 and found.square.tolist() == [0, 1, 4]
     header = json.loads((tables / "T.jsonl").read_text().splitlines()[0])
     assert re.fullmatch(r"commit \w+, \d{4}-\d\d-\d\d", header["note"])
     more = start(profile="full").table("T", measured, tasks_of(book, 5), again=2)
-    assert computed(book) == [3, 4] and more.square.tolist() == [0, 1, 4, 9, 16]
+    then = computed(book)  # the new ones, and two of all again
+    assert {3, 4} <= set(then) and len(then) == 4 and more.square.tolist() == [0, 1, 4, 9, 16]
     assert [p.name for p in book.rglob("*.jsonl")] == ["T.jsonl"]
     start().table("T", measured, tasks_of(book, 5), again=1)
 
@@ -284,7 +286,7 @@ def test_profile_full_of_another_run_leaves_the_committed_table_alone(book, tabl
     before = (tables / "T.jsonl").read_bytes()
     for run in (start(profile="full", seed=3), start(profile="full", steps=31)):
         run.table("T", measured, tasks_of(book, 2), again=1)
-        assert computed(book) == [0, 1]
+        assert set(computed(book)) == {0, 1}
     assert sorted(p.name for p in book.glob("*.jsonl")) == ["T.seed0.jsonl", "T.seed3.jsonl"]
     assert (tables / "T.jsonl").read_bytes() == before
 
