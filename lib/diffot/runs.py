@@ -50,8 +50,11 @@ class Run:
             self.saved_step = self.state["step"]
 
     def prepare(self, size: int) -> None:
-        """Check that two states of ``size`` bytes fit on the disk; clear what a kill left."""
+        """Check that two states of ``size`` bytes fit on the disk; clear what a kill left, and,
+        at the start of a run, the samples of the one before."""
         check_space(self.folder, 2 * size + 10_000_000)
+        if self.state is None:
+            _remove_samples(self.folder / "samples")
         for path in (self.path, self.folder / "log.csv"):
             remove_leftovers(path)
 
@@ -79,6 +82,13 @@ class Run:
         buffer = io.BytesIO()
         grid(images).save(buffer, "png")
         self._write(self.folder / "samples" / f"step_{step:07d}.png", buffer.getvalue())
+
+    def copy_samples(self, folder: Path) -> None:
+        """Put the samples of this run into a folder, in place of those of an earlier run."""
+        folder = Path(folder)
+        _remove_samples(folder)
+        for path in sorted((self.folder / "samples").glob("step_*.png")):
+            write_whole(folder / path.name, path.read_bytes())
 
     def close(self) -> None:
         """Remove the state of a finished run whose weights are safe elsewhere."""
@@ -111,6 +121,11 @@ class Run:
             "the recipe to continue, or delete the folder to start anew",
         )
         return state
+
+
+def _remove_samples(folder: Path) -> None:
+    for path in folder.glob("step_*.png"):
+        path.unlink()
 
 
 def grid(images: Tensor) -> Image.Image:

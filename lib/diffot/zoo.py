@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from diffot import checkpoints, training
@@ -358,6 +359,26 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
     """
     config(name)
     return checkpoints.card(name, folder)
+
+
+def training_samples(name: str, folder: Path = CHECKPOINTS) -> dict[int, Image.Image]:
+    """What a model drew from the same latents after so many steps of training, as a picture.
+
+    Returns:
+        Number of steps to picture (:func:`diffot.runs.grid`), in order.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    config(name)
+    place = Path(folder) / f"{name}.samples"
+    paths = sorted(place.glob("step_*.png"))
+    if not paths:
+        raise FileNotFoundError(
+            f"no samples of {name} in {place}; they are kept there when it is trained: "
+            f"make train MODEL={name}"
+        )
+    return {int(path.stem.removeprefix("step_")): Image.open(path).copy() for path in paths}
 
 
 def load(name: str, folder: Path = CHECKPOINTS) -> NetworkPredictor:
