@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from PIL import Image
 from torch import Tensor
 
 _PALETTE = sns.color_palette("colorblind", 10).as_hex()
@@ -532,3 +535,83 @@ def share_against_sample(
     ax.set_xticks(sizes, [str(n) for n in sizes])
     ax.minorticks_off()
     ax.legend(fontsize="small", loc="center left")
+
+
+# --- Images -----------------------------------------------------------------------------------
+
+
+def captioned_images(
+    images: Tensor, captions: Sequence[str], columns: int, width: float = 8.5
+) -> Figure:
+    """Images in rows, each with a few words below it.
+
+    Args:
+        images: shape (n, C, s, s), values in [-1, 1] (clipped), C = 1 or 3; also below.
+    """
+    rows = -(-len(images) // columns)
+    height = rows * (width / columns + 0.16 * (1 + max(c.count("\n") for c in captions)))
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+    for ax in axes.flat[len(images) :]:
+        ax.axis("off")
+    for ax, image, caption in zip(axes.flat, images, captions):
+        picture(ax, _mosaic(image[None], 1))
+        ax.set_xlabel(caption, fontsize=7, labelpad=2)
+    return figure
+
+
+def image_rows(rows: Mapping[str, Tensor], above: Sequence[str], width: float = 8.5) -> Figure:
+    """Named rows of images, as many in each, with words above the columns."""
+    columns = len(above)
+    tiles = _mosaic(torch.cat(list(rows.values())), columns)
+    figure, ax = plt.subplots(figsize=(width, 0.4 + width * 0.9 * len(rows) / columns))
+    picture(ax, tiles)
+    across, down = tiles.shape[1] / columns, tiles.shape[0] / len(rows)
+    ax.set_xticks((np.arange(columns) + 0.5) * across, above, fontsize="x-small")
+    ax.set_yticks((np.arange(len(rows)) + 0.5) * down, list(rows), fontsize="x-small")
+    ax.tick_params(length=0, top=False, labeltop=True, labelbottom=False)
+    return figure
+
+
+def picture(ax: Axes, image: Image.Image | np.ndarray) -> None:
+    """A picture without axes, its pixels as they are."""
+    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    sns.despine(ax=ax, left=True, bottom=True)
+
+
+def level_losses(
+    ax: Axes, step: Sequence[float], losses: Sequence[Sequence[float]], names: Sequence[str]
+) -> None:
+    """Training losses, one line for each noise level, light where there is much noise.
+
+    Args:
+        losses: one row for each entry of ``step``, one column for each level, least noise first.
+    """
+    for line, name, color in zip(zip(*losses), names, sns.color_palette("crest_r", len(names))):
+        ax.plot(step, line, color=color, lw=1, label=name)
+    ax.set(yscale="log", xlabel="training step", ylabel="loss (mean squared error of v)")
+    ax.legend(title="t / T", fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def distance_against_steps(
+    ax: Axes, counts: Sequence[int], lines: Mapping[str, tuple[Sequence, Sequence]], ylabel: str
+) -> None:
+    """Distances from the image of the most steps, with error bars of two standard errors; each
+    line is named and given by its values and standard errors."""
+    for (name, (value, error)), color in zip(lines.items(), (EXACT, *_PALETTE)):
+        bars = [2 * e for e in error]
+        ax.errorbar(counts, value, yerr=bars, marker="o", color=color, label=name, capsize=3)
+    ax.set(xscale="log", yscale="log", xlabel="DDIM steps", ylabel=ylabel)
+    ax.set_xticks(counts, [str(count) for count in counts])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.legend()
+
+
+def _mosaic(images: Tensor, columns: int) -> np.ndarray:
+    """Images side by side with a white line around each, uint8 of shape (height, width, C)."""
+    pixels = ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+    framed = np.pad(pixels, ((0, -len(pixels) % columns), (0, 0), (1, 1), (1, 1)),
+                    constant_values=255)  # fmt: skip
+    _, channels, height, width = framed.shape
+    tiles = framed.reshape(-1, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    return tiles.reshape(-1, columns * width, channels)
