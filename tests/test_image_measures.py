@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from diffot import image_measures, mixtures, schedules, zoo
+from diffot import image_measures, mixtures, probes, schedules, zoo
 from diffot.predictors import EmpiricalPredictor, ExactPredictor
 
 
@@ -21,12 +21,27 @@ def test_distance_from_the_finest_steps_for_a_standard_normal(schedule, generato
         return math.prod(math.cos(a - b) for a, b in zip(angles, angles[1:]))
 
     counts = [4, 20, 250]
-    found = image_measures.step_distances(ExactPredictor(law, schedule), z, counts)
+    *few, finest = image_measures.in_steps(ExactPredictor(law, schedule), z, counts)
     lengths = z.norm(dim=1) / math.sqrt(6)
-    for row, count in zip(found, counts):
+    for images, count in zip(few, counts):
         expected = (shrinkage(1000) - shrinkage(count)) * lengths
         assert expected.min() > 1e-5
-        assert torch.allclose(row, expected, rtol=1e-6)
+        assert torch.allclose(image_measures.distances(images, finest), expected, rtol=1e-6)
+
+
+def test_an_image_counts_as_changed_if_any_label_is():
+    probe = probes.load("AnimalsProbe32")
+    animals = image_measures.held_out("Animals32", 400)
+    differ = torch.stack([v[:, None] != v for v in animals.labels.values()])
+    for label, name in zip(differ, animals.labels):  # pairs that differ in this label alone
+        first, second = torch.nonzero(label & (differ.sum(0) == 1))[:100].T
+        x, y = animals.at(first).images, animals.at(second).images
+        assert len(x) == 100, name
+        assert image_measures.differently_read(probe, x, y).float().mean() > 0.95, name
+    first, second = torch.nonzero(differ.sum(0) == 0)[:100].T
+    x, y = animals.at(first).images, animals.at(second).images
+    assert (x - y).abs().amax((1, 2, 3)).median() > 0.5  # other animals with the same labels
+    assert image_measures.differently_read(probe, x, y).float().mean() < 0.05
 
 
 def test_a_model_that_copies_is_found_out(monkeypatch):

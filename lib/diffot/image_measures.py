@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffot import probes, quality, samplers, zoo
+from diffot.attributes import AttributeProbe
 from diffot.datasets.images import LabeledImages
 from diffot.errors import require
 from diffot.predictors import NoisePredictor
@@ -67,40 +68,45 @@ def unfold(row: Mapping[str, object]) -> pandas.DataFrame:
     )
 
 
-def measure_steps(model: str, n: int, index: int, seed: int) -> dict[str, float]:
+def measure_steps(model: str, probe: str, n: int, index: int, seed: int) -> dict[str, float]:
     """How far few steps lead from where T steps lead, the mean over n latents.
 
     Args:
         model: a name in ``zoo.CONFIGS``, of a model of images.
+        probe: a name in ``probes.CONFIGS``, of a probe for such images.
         index, seed: which latents.
 
     Returns:
-        One row, with a column ``distance_COUNT`` for each of ``COUNTS``;
-        see :func:`step_distances`.
+        One row. For each number of steps N in ``COUNTS`` ``distance_N``, see :func:`distances`,
+        and ``changed_N``, the share of the images of which the probe reads any label otherwise.
+        And ``apart``, the distance between the images of one latent and of the next.
     """
     shape = zoo.load_images({**zoo.config(model).data, "n": 1}).pixels.shape[1:]
     z = torch.randn(n, *shape, generator=generator(seed, f"{model}, latents {index}"))
-    distances = step_distances(zoo.load(model), z, COUNTS).mean(1)
-    return {f"distance_{count}": float(d) for count, d in zip(COUNTS, distances)}
+    reader = probes.load(probe)
+    *few, finest = in_steps(zoo.load(model), z, COUNTS)
+    row = {}
+    for count, images in zip(COUNTS, few):
+        row[f"distance_{count}"] = float(distances(images, finest).mean())
+        row[f"changed_{count}"] = float(differently_read(reader, images, finest).float().mean())
+    return {**row, "apart": float(distances(finest, finest.roll(1, 0)).mean())}
 
 
-def step_distances(predictor: NoisePredictor, z: Tensor, counts: Sequence[int]) -> Tensor:
-    r"""Distance between the images of a latent under few DDIM steps and under T.
-
-    Root mean square over the d values of an image, :math:`|x^{(N)} - x^{(T)}| / \sqrt d`; images
-    are not clamped.
-
-    Args:
-        z: latents, shape (B, *d).
-        counts: numbers N of steps.
-
-    Returns:
-        Shape (len(counts), B).
-    """
+def in_steps(predictor: NoisePredictor, z: Tensor, counts: Sequence[int]) -> list[Tensor]:
+    """The images of latents z, shape (B, *d), under each number of DDIM steps, and under T."""
     with torch.no_grad():
-        finest = samplers.ddim(predictor, z, predictor.schedule.T)
-        images = torch.stack([samplers.ddim(predictor, z, count) for count in counts])
-    return (images - finest).flatten(2).square().mean(2).sqrt()
+        return [samplers.ddim(predictor, z, n) for n in (*counts, predictor.schedule.T)]
+
+
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    r"""Root mean square over an image's d values, :math:`|x - y| / \sqrt d`, shape (B,)."""
+    return (x - y).flatten(1).square().mean(1).sqrt()
+
+
+def differently_read(probe: AttributeProbe, x: Tensor, y: Tensor) -> Tensor:
+    """Whether a probe reads any label of an image x otherwise than of y, shape (B,)."""
+    first, second = probe.classify(x.clamp(-1, 1)), probe.classify(y.clamp(-1, 1))
+    return torch.stack([first[label] != second[label] for label in first]).any(0)
 
 
 def sample(

@@ -12,12 +12,10 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from PIL import Image
 from torch import Tensor
 
 _PALETTE = sns.color_palette("colorblind", 10).as_hex()
@@ -540,40 +538,51 @@ def share_against_sample(
 # --- Images -----------------------------------------------------------------------------------
 
 
+def stacked(titles: Sequence[str], width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Panels one below the other, each of this height, with a name above it."""
+    figure, axes = plt.subplots(len(titles), figsize=(width, height * len(titles)), squeeze=False)
+    for ax, title in zip(axes.flat, titles):
+        ax.set_title(title, loc="left", fontsize="medium")
+    return figure, list(axes.flat)
+
+
 def captioned_images(
     images: Tensor, captions: Sequence[str], columns: int, width: float = 8.5
 ) -> Figure:
     """Images in rows, each with a few words below it.
 
     Args:
-        images: shape (n, C, s, s), values in [-1, 1] (clipped), C = 1 or 3; also below.
+        images: shape (n, C, s, s), values in [-1, 1] (clipped), C = 1 or 3.
     """
     rows = -(-len(images) // columns)
-    height = rows * (width / columns + 0.16 * (1 + max(c.count("\n") for c in captions)))
+    lines = 1 + max(caption.count("\n") for caption in captions)
+    height = rows * (0.95 * width / columns + 0.15 * lines)
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
     for ax in axes.flat[len(images) :]:
         ax.axis("off")
     for ax, image, caption in zip(axes.flat, images, captions):
-        picture(ax, _mosaic(image[None], 1))
-        ax.set_xlabel(caption, fontsize=7, labelpad=2)
+        _picture(ax, _mosaic(image[None], 1))
+        ax.set_xlabel(caption, fontsize=7, labelpad=1)
     return figure
 
 
-def image_rows(rows: Mapping[str, Tensor], above: Sequence[str], width: float = 8.5) -> Figure:
-    """Named rows of images, as many in each, with words above the columns."""
-    columns = len(above)
-    tiles = _mosaic(torch.cat(list(rows.values())), columns)
-    figure, ax = plt.subplots(figsize=(width, 0.4 + width * 0.9 * len(rows) / columns))
-    picture(ax, tiles)
-    across, down = tiles.shape[1] / columns, tiles.shape[0] / len(rows)
-    ax.set_xticks((np.arange(columns) + 0.5) * across, above, fontsize="x-small")
-    ax.set_yticks((np.arange(len(rows)) + 0.5) * down, list(rows), fontsize="x-small")
-    ax.tick_params(length=0, top=False, labeltop=True, labelbottom=False)
-    return figure
+def image_rows(ax: Axes, rows: Mapping[str, Tensor], above: Sequence[str] = ()) -> None:
+    """Named rows of images, as many in each, with words above the columns.
+
+    Args:
+        rows: images of shape (n, C, s, s), values in [-1, 1] (clipped), C = 1 or 3, s the same in
+            all rows.
+    """
+    columns = len(next(iter(rows.values())))
+    tiles = [_mosaic(images, columns) for images in rows.values()]
+    _picture(ax, np.concatenate([np.broadcast_to(t, (*t.shape[:2], 3)) for t in tiles]))
+    height, width = tiles[0].shape[:2]
+    ax.set_yticks((np.arange(len(rows)) + 0.5) * height, list(rows), fontsize="x-small")
+    ax.set_xticks((np.arange(len(above)) + 0.5) * width / columns, above, fontsize="x-small")
+    ax.tick_params(length=0, labeltop=True, labelbottom=False)
 
 
-def picture(ax: Axes, image: Image.Image | np.ndarray) -> None:
-    """A picture without axes, its pixels as they are."""
+def _picture(ax: Axes, image: np.ndarray) -> None:
     ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     sns.despine(ax=ax, left=True, bottom=True)
@@ -587,7 +596,7 @@ def level_losses(
     Args:
         losses: one row for each entry of ``step``, one column for each level, least noise first.
     """
-    for line, name, color in zip(zip(*losses), names, sns.color_palette("crest_r", len(names))):
+    for line, name, color in zip(zip(*losses), names, sns.color_palette("viridis", len(names))):
         ax.plot(step, line, color=color, lw=1, label=name)
     ax.set(yscale="log", xlabel="training step", ylabel="loss (mean squared error of v)")
     ax.legend(title="t / T", fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -138,6 +139,19 @@ def grid(images: Tensor) -> Image.Image:
     rows = torch.cat([pixels, empty]).reshape(-1, columns, height, width, channels)
     picture = rows.transpose(1, 2).reshape(-1, columns * width, channels).numpy()
     return Image.fromarray(picture[:, :, 0] if channels == 1 else picture)
+
+
+def ungrid(picture: Image.Image) -> Tensor:
+    """The images in a picture that :func:`grid` made of at least eight, up to 8-bit rounding.
+
+    Returns:
+        Shape (B, C, s, s); places that were left empty are black images.
+    """
+    pixels = torch.from_numpy(np.array(picture))
+    height, width = pixels.shape[:2]
+    size = width // 8
+    tiles = pixels.reshape(height // size, size, 8, size, -1).permute(0, 2, 4, 1, 3)
+    return tiles.flatten(0, 1).float() / 127.5 - 1
 
 
 def _differences(there: object, here: object, where: str = "") -> list[str]:

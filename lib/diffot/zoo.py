@@ -23,7 +23,7 @@ from diffot.mixtures import thesis_mixture
 from diffot.networks import MLP, UNet
 from diffot.paths import CACHE, CHECKPOINTS, FOLDERS
 from diffot.predictors import NetworkPredictor
-from diffot.runs import Run
+from diffot.runs import Run, ungrid
 from diffot.schedules import FAMILIES, Schedule, linear, scaled_linear
 from diffot.training import TrainConfig, TrainResult
 
@@ -361,11 +361,11 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
     return checkpoints.card(name, folder)
 
 
-def training_samples(name: str, folder: Path = CHECKPOINTS) -> dict[int, Image.Image]:
-    """What a model drew from the same latents after so many steps of training, as a picture.
+def training_samples(name: str, folder: Path = CHECKPOINTS) -> dict[int, Tensor]:
+    """What a model of images drew from the same 16 latents along its training.
 
     Returns:
-        Number of steps to picture (:func:`diffot.runs.grid`), in order.
+        For each number of training steps, in order, images of shape (16, C, s, s) in [-1, 1].
 
     Raises:
         FileNotFoundError: if there are none.
@@ -378,7 +378,7 @@ def training_samples(name: str, folder: Path = CHECKPOINTS) -> dict[int, Image.I
             f"no samples of {name} in {place}; they are kept there when it is trained: "
             f"make train MODEL={name}"
         )
-    return {int(path.stem.removeprefix("step_")): Image.open(path).copy() for path in paths}
+    return {int(path.stem.removeprefix("step_")): ungrid(Image.open(path)) for path in paths}
 
 
 def load(name: str, folder: Path = CHECKPOINTS) -> NetworkPredictor:
