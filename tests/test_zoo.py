@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffot import __main__ as command
-from diffot import zoo
+from diffot import samplers, zoo
 from diffot.datasets.images import LabeledImages
 from diffot.mixtures import thesis_mixture
 from diffot.paths import CHECKPOINTS
@@ -180,6 +180,29 @@ def test_command_line_continues_an_interrupted_training(tmp_path, monkeypatch, c
     found = zoo.load("Small", tmp_path).network.state_dict()
     assert all(torch.equal(found[key], whole[key]) for key in whole)
     assert not (tmp_path / "runs" / "Small" / "state.pt").exists()
+
+
+def test_command_line_keeps_the_samples_of_image_models(tmp_path, monkeypatch):
+    """The last of them are what the model draws that was saved."""
+    network = {"class": "UNet", "channels": 1, "widths": [8], "blocks": 1, "middle": []}
+    training = TrainConfig(iterations=6, batch_size=8, ema=0.5, prediction="v")
+    recipe = replace(zoo.config("Digits28"), network=network, training=training)
+    recipe = replace(recipe, data={"set": "digits", "n": 50}, storage="float32")
+    monkeypatch.setitem(zoo.CONFIGS, "SmallDigits", recipe)
+    monkeypatch.setattr(zoo, "open_run", partial(zoo.open_run, folder=tmp_path / "runs"))
+    monkeypatch.setattr(zoo, "save", partial(zoo.save, folder=tmp_path))
+    with pytest.raises(FileNotFoundError, match="no samples of SmallDigits"):
+        zoo.training_samples("SmallDigits", tmp_path)
+    for iterations in (6, 4):  # the second, shorter run leaves nothing of the first
+        shorter = replace(recipe, training=replace(training, iterations=iterations))
+        monkeypatch.setitem(zoo.CONFIGS, "SmallDigits", shorter)
+        assert command.main(["train", "SmallDigits", "--threads", "1", "--overwrite"]) == 0
+        pictures = zoo.training_samples("SmallDigits", tmp_path)
+        assert list(pictures) == list(range(1, iterations + 1))
+    z = torch.randn(16, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    drawn = samplers.ddim(zoo.load("SmallDigits", tmp_path), z, 20).clamp(-1, 1)
+    assert (drawn - pictures[iterations]).abs().max() < 0.51 / 127.5  # rounded to 8 bits
+    assert drawn.std() > 0.2
 
 
 def test_command_line_lists_models(capsys):

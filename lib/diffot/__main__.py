@@ -96,6 +96,7 @@ def _train_model(name: str, run: Run, accelerator: Accelerator, overwrite: bool)
     result = zoo.train(name, run=run)
     if accelerator.is_main_process:
         path = zoo.save(name, result, overwrite=overwrite)
+        run.copy_samples(path.with_suffix(".samples"))
         run.close()
         print(f"{name}: {result.cpu_seconds:.0f} s of CPU time, saved as {path}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -536,3 +537,94 @@ def share_against_sample(
     ax.set_xticks(sizes, [str(n) for n in sizes])
     ax.minorticks_off()
     ax.legend(fontsize="small", loc="center left")
+
+
+# --- Images -----------------------------------------------------------------------------------
+
+
+def stacked(titles: Sequence[str], width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Panels one below the other, each of this height, with a name above it."""
+    figure, axes = plt.subplots(len(titles), figsize=(width, height * len(titles)), squeeze=False)
+    for ax, title in zip(axes.flat, titles):
+        ax.set_title(title, loc="left", fontsize="medium")
+    return figure, list(axes.flat)
+
+
+def captioned_images(
+    images: Tensor, captions: Sequence[str], columns: int, width: float = 8.5
+) -> Figure:
+    """Images in rows, each with a few words below it.
+
+    Args:
+        images: shape (n, C, s, s), values in [-1, 1] (clipped), C = 1 or 3.
+    """
+    rows = -(-len(images) // columns)
+    lines = 1 + max(caption.count("\n") for caption in captions)
+    height = rows * (0.95 * width / columns + 0.15 * lines)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+    for ax in axes.flat[len(images) :]:
+        ax.axis("off")
+    for ax, image, caption in zip(axes.flat, images, captions):
+        _picture(ax, _mosaic(image[None], 1))
+        ax.set_xlabel(caption, fontsize=7, labelpad=1)
+    return figure
+
+
+def image_rows(ax: Axes, rows: Mapping[str, Tensor], above: Sequence[str] = ()) -> None:
+    """Named rows of images, as many in each, with words above the columns.
+
+    Args:
+        rows: images of shape (n, C, s, s), values in [-1, 1] (clipped), C = 1 or 3, s the same in
+            all rows.
+    """
+    columns = len(next(iter(rows.values())))
+    tiles = [_mosaic(images, columns) for images in rows.values()]
+    _picture(ax, np.concatenate([np.broadcast_to(t, (*t.shape[:2], 3)) for t in tiles]))
+    height, width = tiles[0].shape[:2]
+    ax.set_yticks((np.arange(len(rows)) + 0.5) * height, list(rows), fontsize="x-small")
+    ax.set_xticks((np.arange(len(above)) + 0.5) * width / columns, above, fontsize="x-small")
+    ax.tick_params(length=0, labeltop=True, labelbottom=False)
+
+
+def _picture(ax: Axes, image: np.ndarray) -> None:
+    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    sns.despine(ax=ax, left=True, bottom=True)
+
+
+def level_losses(
+    ax: Axes, step: Sequence[float], losses: Sequence[Sequence[float]], names: Sequence[str]
+) -> None:
+    """Training losses, one line for each noise level, light where there is much noise.
+
+    Args:
+        losses: one row for each entry of ``step``, one column for each level, least noise first.
+    """
+    for line, name, color in zip(zip(*losses), names, sns.color_palette("viridis", len(names))):
+        ax.plot(step, line, color=color, lw=1, label=name)
+    ax.set(yscale="log", xlabel="training step", ylabel="loss (mean squared error of v)")
+    ax.legend(title="t / T", fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def distance_against_steps(
+    ax: Axes, counts: Sequence[int], lines: Mapping[str, tuple[Sequence, Sequence]], ylabel: str
+) -> None:
+    """Distances from the image of the most steps, with error bars of two standard errors; each
+    line is named and given by its values and standard errors."""
+    for (name, (value, error)), color in zip(lines.items(), (EXACT, *_PALETTE)):
+        bars = [2 * e for e in error]
+        ax.errorbar(counts, value, yerr=bars, marker="o", color=color, label=name, capsize=3)
+    ax.set(xscale="log", yscale="log", xlabel="DDIM steps", ylabel=ylabel)
+    ax.set_xticks(counts, [str(count) for count in counts])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.legend()
+
+
+def _mosaic(images: Tensor, columns: int) -> np.ndarray:
+    """Images side by side with a white line around each, uint8 of shape (height, width, C)."""
+    pixels = ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+    framed = np.pad(pixels, ((0, -len(pixels) % columns), (0, 0), (1, 1), (1, 1)),
+                    constant_values=255)  # fmt: skip
+    _, channels, height, width = framed.shape
+    tiles = framed.reshape(-1, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    return tiles.reshape(-1, columns * width, channels)

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -50,8 +51,11 @@ class Run:
             self.saved_step = self.state["step"]
 
     def prepare(self, size: int) -> None:
-        """Check that two states of ``size`` bytes fit on the disk; clear what a kill left."""
+        """Check that two states of ``size`` bytes fit on the disk; clear what a kill left, and,
+        at the start of a run, the samples of the one before."""
         check_space(self.folder, 2 * size + 10_000_000)
+        if self.state is None:
+            _remove_samples(self.folder / "samples")
         for path in (self.path, self.folder / "log.csv"):
             remove_leftovers(path)
 
@@ -79,6 +83,13 @@ class Run:
         buffer = io.BytesIO()
         grid(images).save(buffer, "png")
         self._write(self.folder / "samples" / f"step_{step:07d}.png", buffer.getvalue())
+
+    def copy_samples(self, folder: Path) -> None:
+        """Put the samples of this run into a folder, in place of those of an earlier run."""
+        folder = Path(folder)
+        _remove_samples(folder)
+        for path in sorted((self.folder / "samples").glob("step_*.png")):
+            write_whole(folder / path.name, path.read_bytes())
 
     def close(self) -> None:
         """Remove the state of a finished run whose weights are safe elsewhere."""
@@ -113,6 +124,11 @@ class Run:
         return state
 
 
+def _remove_samples(folder: Path) -> None:
+    for path in folder.glob("step_*.png"):
+        path.unlink()
+
+
 def grid(images: Tensor) -> Image.Image:
     """Images of shape (B, C, s, s), C = 1 or 3, values in [-1, 1] (clipped), in rows of eight."""
     pixels = ((images.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
@@ -123,6 +139,19 @@ def grid(images: Tensor) -> Image.Image:
     rows = torch.cat([pixels, empty]).reshape(-1, columns, height, width, channels)
     picture = rows.transpose(1, 2).reshape(-1, columns * width, channels).numpy()
     return Image.fromarray(picture[:, :, 0] if channels == 1 else picture)
+
+
+def ungrid(picture: Image.Image) -> Tensor:
+    """The images in a picture that :func:`grid` made of at least eight, up to 8-bit rounding.
+
+    Returns:
+        Shape (B, C, s, s); places that were left empty are black images.
+    """
+    pixels = torch.from_numpy(np.array(picture))
+    height, width = pixels.shape[:2]
+    size = width // 8
+    tiles = pixels.reshape(height // size, size, 8, size, -1).permute(0, 2, 4, 1, 3)
+    return tiles.flatten(0, 1).float() / 127.5 - 1
 
 
 def _differences(there: object, here: object, where: str = "") -> list[str]:

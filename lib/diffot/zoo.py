@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from diffot import checkpoints, training
@@ -22,7 +23,7 @@ from diffot.mixtures import thesis_mixture
 from diffot.networks import MLP, UNet
 from diffot.paths import CACHE, CHECKPOINTS, FOLDERS
 from diffot.predictors import NetworkPredictor
-from diffot.runs import Run
+from diffot.runs import Run, ungrid
 from diffot.schedules import FAMILIES, Schedule, linear, scaled_linear
 from diffot.training import TrainConfig, TrainResult
 
@@ -358,6 +359,26 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
     """
     config(name)
     return checkpoints.card(name, folder)
+
+
+def training_samples(name: str, folder: Path = CHECKPOINTS) -> dict[int, Tensor]:
+    """What a model of images drew from the same 16 latents along its training.
+
+    Returns:
+        For each number of training steps, in order, images of shape (16, C, s, s) in [-1, 1].
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    config(name)
+    place = Path(folder) / f"{name}.samples"
+    paths = sorted(place.glob("step_*.png"))
+    if not paths:
+        raise FileNotFoundError(
+            f"no samples of {name} in {place}; they are kept there when it is trained: "
+            f"make train MODEL={name}"
+        )
+    return {int(path.stem.removeprefix("step_")): ungrid(Image.open(path)) for path in paths}
 
 
 def load(name: str, folder: Path = CHECKPOINTS) -> NetworkPredictor:

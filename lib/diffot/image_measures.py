@@ -1,0 +1,143 @@
+"""What trained models of images draw, measured: each function gives one row of a table.
+
+Samples are drawn with DDIM from N(0, I) and clamped to [-1, 1], as they are when shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas
+import torch
+from torch import Tensor
+
+from diffot import probes, quality, samplers, zoo
+from diffot.attributes import AttributeProbe
+from diffot.datasets.images import LabeledImages
+from diffot.errors import require
+from diffot.predictors import NoisePredictor
+from diffot.seeds import generator
+
+COUNTS = (10, 20, 50, 100, 200, 500)  # of DDIM steps, each compared with T steps
+HELD_OUT = 200  # seed of images that no model (seed 0) and no probe (100 to 102) was trained on
+BATCH = 50  # latents that pass through a network at a time
+
+
+def measure_quality(
+    model: str, probe: str, n: int, steps: int, train: int, seed: int
+) -> dict[str, float]:
+    """The quality of n samples of a model, beside real images and a Gaussian.
+
+    Args:
+        model: a name in ``zoo.CONFIGS``, of a model of images.
+        probe: a name in ``probes.CONFIGS``, of a probe for such images.
+        n: number of samples, and of the held-out images that they are compared with.
+        steps: of DDIM.
+        train: how many of the training images, from the first, are searched for the nearest ones
+            and have the Gaussian fitted to them.
+        seed: of everything drawn.
+
+    Returns:
+        One row; :func:`unfold` makes the table of :func:`diffot.quality.quality_table` of it.
+    """
+    known = zoo.load_images({**zoo.config(model).data, "n": train}).images
+    samples = sample(
+        zoo.load(model), known.shape[1:], n, steps, generator(seed, f"{model}, samples")
+    )
+    table = quality.quality_table(
+        samples,
+        known,
+        held_out(model, 2 * n).images,
+        probes.load(probe),
+        generator(seed, f"{model}, measures"),
+    ).drop(columns="n")
+    return {
+        f"{images}: {measure}": float(value)
+        for images, row in table.iterrows()
+        for measure, value in row.items()
+    }
+
+
+def unfold(row: Mapping[str, object]) -> pandas.DataFrame:
+    """The table in a row of :func:`measure_quality`: a line for each kind of images."""
+    cells = {tuple(key.split(": ")): value for key, value in row.items() if ": " in key}
+    kinds = list(dict.fromkeys(images for images, _ in cells))
+    measures = list(dict.fromkeys(measure for _, measure in cells))
+    return pandas.DataFrame(
+        [[cells[images, measure] for measure in measures] for images in kinds], kinds, measures
+    )
+
+
+def measure_steps(model: str, probe: str, n: int, index: int, seed: int) -> dict[str, float]:
+    """How far few steps lead from where T steps lead, the mean over n latents.
+
+    Args:
+        model: a name in ``zoo.CONFIGS``, of a model of images.
+        probe: a name in ``probes.CONFIGS``, of a probe for such images.
+        index, seed: which latents.
+
+    Returns:
+        One row. For each number of steps N in ``COUNTS`` ``distance_N``, see :func:`distances`,
+        and ``changed_N``, the share of the images of which the probe reads any label otherwise.
+        And ``apart``, the distance between the images of one latent and of the next.
+    """
+    shape = zoo.load_images({**zoo.config(model).data, "n": 1}).pixels.shape[1:]
+    z = torch.randn(n, *shape, generator=generator(seed, f"{model}, latents {index}"))
+    reader = probes.load(probe)
+    *few, finest = in_steps(zoo.load(model), z, COUNTS)
+    row = {}
+    for count, images in zip(COUNTS, few):
+        row[f"distance_{count}"] = float(distances(images, finest).mean())
+        row[f"changed_{count}"] = float(differently_read(reader, images, finest).float().mean())
+    return {**row, "apart": float(distances(finest, finest.roll(1, 0)).mean())}
+
+
+def in_steps(predictor: NoisePredictor, z: Tensor, counts: Sequence[int]) -> list[Tensor]:
+    """The images of latents z, shape (B, *d), under each number of DDIM steps, and under T."""
+    with torch.no_grad():
+        return [samplers.ddim(predictor, z, n) for n in (*counts, predictor.schedule.T)]
+
+
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    r"""Root mean square over an image's d values, :math:`|x - y| / \sqrt d`, shape (B,)."""
+    return (x - y).flatten(1).square().mean(1).sqrt()
+
+
+def differently_read(probe: AttributeProbe, x: Tensor, y: Tensor) -> Tensor:
+    """Whether a probe reads any label of an image x otherwise than of y, shape (B,)."""
+    first, second = probe.classify(x.clamp(-1, 1)), probe.classify(y.clamp(-1, 1))
+    return torch.stack([first[label] != second[label] for label in first]).any(0)
+
+
+def sample(
+    predictor: NoisePredictor,
+    shape: Sequence[int],
+    n: int,
+    steps: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """n images of the given shape (C, H, W) from fresh latents, clamped to [-1, 1]."""
+    z = torch.randn(n, *shape, generator=generator)
+    with torch.no_grad():
+        images = [samplers.ddim(predictor, part, steps) for part in z.split(BATCH)]
+    return torch.cat(images).clamp(-1, 1)
+
+
+def held_out(model: str, n: int) -> LabeledImages:
+    """n images of the kind that a model is trained on, which it was not trained on.
+
+    Drawn images have another seed. Of a set that is no larger than it is, they are those that
+    follow the model's.
+
+    Raises:
+        ValueError: if the model is trained on all images there are.
+    """
+    data = zoo.config(model).data
+    require(
+        isinstance(data, dict) and "n" in data,
+        f"{model} is trained on all of its data, which leaves none to hold out; expected a model "
+        "of drawn images or of digits",
+    )
+    if "seed" in data:
+        return zoo.load_images({**data, "n": n, "seed": HELD_OUT})
+    return zoo.load_images({**data, "n": data["n"] + n}).at(slice(data["n"], None))

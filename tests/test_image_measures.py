@@ -1,0 +1,82 @@
+"""Rows of measures of image models: closed forms, and models whose faults are known."""
+
+import math
+
+import pytest
+import torch
+
+from diffot import image_measures, mixtures, probes, schedules, zoo
+from diffot.predictors import EmpiricalPredictor, ExactPredictor
+
+
+def test_distance_from_the_finest_steps_for_a_standard_normal(schedule, generator):
+    """With alpha = cos a and sigma = sin a each step is a projection by the cosine of the angle
+    between two levels."""
+    law = mixtures.GaussianMixture([1.0], torch.zeros(1, 6), torch.eye(6)[None])
+    z = torch.randn(5, 6, dtype=torch.float64, generator=generator)
+
+    def shrinkage(steps):
+        times = schedules.timesteps(schedule, steps)
+        angles = [math.acos(math.sqrt(schedule.alpha_bar_at(t))) for t in times]
+        return math.prod(math.cos(a - b) for a, b in zip(angles, angles[1:]))
+
+    counts = [4, 20, 250]
+    *few, finest = image_measures.in_steps(ExactPredictor(law, schedule), z, counts)
+    lengths = z.norm(dim=1) / math.sqrt(6)
+    for images, count in zip(few, counts):
+        expected = (shrinkage(1000) - shrinkage(count)) * lengths
+        assert expected.min() > 1e-5
+        assert torch.allclose(image_measures.distances(images, finest), expected, rtol=1e-6)
+
+
+def test_an_image_counts_as_changed_if_any_label_is():
+    probe = probes.load("AnimalsProbe32")
+    animals = image_measures.held_out("Animals32", 400)
+    differ = torch.stack([v[:, None] != v for v in animals.labels.values()])
+    for label, name in zip(differ, animals.labels):  # pairs that differ in this label alone
+        first, second = torch.nonzero(label & (differ.sum(0) == 1))[:100].T
+        x, y = animals.at(first).images, animals.at(second).images
+        assert len(x) == 100, name
+        assert image_measures.differently_read(probe, x, y).float().mean() > 0.95, name
+    first, second = torch.nonzero(differ.sum(0) == 0)[:100].T
+    x, y = animals.at(first).images, animals.at(second).images
+    assert (x - y).abs().amax((1, 2, 3)).median() > 0.5  # other animals with the same labels
+    assert image_measures.differently_read(probe, x, y).float().mean() < 0.05
+
+
+def test_a_model_that_copies_is_found_out(monkeypatch):
+    """The best predictor for 300 digits draws these very digits."""
+    copied = zoo.load_images({**zoo.config("Digits28").data, "n": 300}).images
+    schedule = zoo.config("Digits28").schedule
+    monkeypatch.setattr(zoo, "load", lambda name: EmpiricalPredictor(copied, schedule))
+    row = image_measures.measure_quality("Digits28", "DigitsProbe28", 100, 20, 300, seed=0)
+    table = image_measures.unfold(row)
+    assert table.loc["samples", "nearest_share"] > 0.95
+    assert table.loc["samples", "nearest_ratio"] < 0.05
+    assert table.loc["real images", "nearest_share"] < 0.1
+    assert (
+        table.loc["samples", "feature_distance"] < table.loc["Gaussian fit", "feature_distance"]
+    )
+    # without the copied digits among the training images there is nothing to notice
+    monkeypatch.setattr(
+        zoo, "load", lambda name: EmpiricalPredictor(zoo.dataset(name).images[-300:], schedule)
+    )
+    row = image_measures.measure_quality("Digits28", "DigitsProbe28", 100, 20, 300, seed=0)
+    assert image_measures.unfold(row).loc["samples", "nearest_ratio"] > 0.9
+
+
+def test_held_out_digits_are_the_other_ones():
+    both = [zoo.dataset("Digits28"), image_measures.held_out("Digits28", 1000)]
+    pixels = torch.cat([images.pixels for images in both]).flatten(1)
+    every = zoo.load_images({"set": "digits"}).pixels.flatten(1)
+    assert torch.equal(pixels.unique(dim=0), every.unique(dim=0)) and len(pixels) == 5000
+    with pytest.raises(ValueError, match=r"n is 5001; expected 1 to 5000"):
+        image_measures.held_out("Digits28", 1001)
+
+
+def test_held_out_animals_are_other_animals():
+    known = zoo.load_images({**zoo.config("Animals32").data, "n": 500}).pixels.flatten(1)
+    others = image_measures.held_out("Animals32", 500).pixels.flatten(1)
+    assert len(torch.cat([known, others]).unique(dim=0)) == 1000
+    with pytest.raises(ValueError, match="Celeb64 is trained on all of its data"):
+        image_measures.held_out("Celeb64", 5)
