@@ -99,6 +99,7 @@ _V = TrainConfig(
 _V_SMALL = replace(_V, iterations=8000, learning_rate=1.5e-3, seed=1)
 _V_TOLD = replace(_V, iterations=6000, label_dropout=0.1)
 _V_64 = replace(_V, iterations=30_000, learning_rate=5e-4)
+_V_FEW = replace(_V, iterations=2500)
 
 
 def _thesis_unet(base: int, down: Sequence[int], middle: Sequence[int]) -> dict:
@@ -155,6 +156,20 @@ CONFIGS |= {
     "Digits28": ModelConfig(_DIGITS, _IMAGES, _DIGIT_UNET, _V, "float16"),
     "Faces64": ModelConfig({**_FACES, "size": 64}, _IMAGES, _UNET_64, _V_64, "float16"),
     "Animals64": ModelConfig({**_ANIMALS, "size": 64}, _IMAGES, _UNET_64, _V_64, "float16"),
+}
+
+# What a model takes from its training images: pairs of models with the same recipe, A and B, that
+# share no image and started from different weights (after Kadkhodaie et al. 2024).
+CONFIGS |= {
+    f"Faces32N{n}{half}": ModelConfig(
+        {**_FACES, "n": n, "seed": seed},
+        _IMAGES,
+        _UNET,
+        replace(_V_FEW, seed=seed),
+        "float16",
+    )
+    for n in (100, 1000, 10_000)
+    for half, seed in (("A", 1), ("B", 2))
 }
 
 # The thesis' models of images (tables 4.1-4.4), for whoever has the data and weeks of a cluster.
