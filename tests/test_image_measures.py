@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffot import image_measures, mixtures, probes, schedules, zoo
-from diffot.predictors import EmpiricalPredictor, ExactPredictor
+from diffot.predictors import EmpiricalPredictor, ExactPredictor, as_predictor
 
 
 def test_distance_from_the_finest_steps_for_a_standard_normal(schedule, generator):
@@ -80,3 +80,32 @@ def test_held_out_animals_are_other_animals():
     assert len(torch.cat([known, others]).unique(dim=0)) == 1000
     with pytest.raises(ValueError, match="Celeb64 is trained on all of its data"):
         image_measures.held_out("Celeb64", 5)
+
+
+def test_a_model_that_listens_to_one_label_only(monkeypatch):
+    """Whatever it is told, it draws a real face, with the background that it was told."""
+    faces = zoo.load_images({**zoo.config("Faces32A").data, "n": 500, "seed": 200})
+    schedule = zoo.config("Faces32A").schedule
+
+    class HardOfHearing:
+        def given(self, told):
+            wanted = told["background"].tolist()
+            of_color = {
+                color: torch.nonzero(faces.labels["background"] == color)[:, 0].tolist()
+                for color in set(wanted)
+            }
+            chosen = [of_color[color].pop() for color in wanted]
+            clean = faces.at(torch.tensor(chosen)).images
+
+            def noise(x, t):
+                signal = schedule.alpha_bar_at(t)
+                return (x - signal**0.5 * clean) / (1 - signal) ** 0.5
+
+            return as_predictor(noise, schedule)
+
+    monkeypatch.setattr(zoo, "load", lambda name: HardOfHearing())
+    row = image_measures.measure_told("Faces32Conditional", "FacesProbe32", 200, 5, seed=0)
+    assert row["told_background"] > 0.98 and row["chance_background"] < 0.4
+    for label in ("smile", "skin"):
+        chance = row[f"chance_{label}"]
+        assert abs(row[f"told_{label}"] - chance) < 4 * (chance * (1 - chance) / 200) ** 0.5

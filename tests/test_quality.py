@@ -215,6 +215,12 @@ def test_the_table_tells_real_images_from_a_gaussian(data, probe, generator):
     )
     brightness = float(samples.mean() + 1)
     assert dark.loc["samples", "color_brightness"] == pytest.approx(brightness / 2, rel=0.1)
+    variances = [
+        images[:300].flatten(1).mean(1).var() / 300 for images in (samples / 2, held_out)
+    ]
+    assert dark.loc["samples", "color_brightness_error"] == pytest.approx(
+        float(sum(variances)) ** 0.5, rel=0.6
+    )
     for column in ("sliced_wasserstein", "feature_distance"):
         real_and_error = dark.loc["real images", [column, f"{column}_error"]]
         assert dark.loc["samples", column] > real_and_error @ [1, 4]

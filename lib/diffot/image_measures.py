@@ -92,6 +92,46 @@ def measure_steps(model: str, probe: str, n: int, index: int, seed: int) -> dict
     return {**row, "apart": float(distances(finest, finest.roll(1, 0)).mean())}
 
 
+def measure_told(model: str, probe: str, n: int, steps: int, seed: int) -> dict[str, float]:
+    r"""How often a conditional model draws what it is told.
+
+    It is told the labels of n held-out images, all that it knows at once.
+
+    Args:
+        model: a name in ``zoo.CONFIGS``, of a conditional model of images.
+        probe: a name in ``probes.CONFIGS``, of a probe for such images.
+        n: number of images.
+        steps: of DDIM.
+        seed: of the latents.
+
+    Returns:
+        One row. For each label ``told_NAME``, the share of the images in which the probe reads
+        the class that the model was told, and ``chance_NAME``, what this would be if it had not
+        listened, :math:`\sum_k p_k q_k` with the frequencies of told and of read classes.
+    """
+    predictor = zoo.load(model)
+    others = held_out(model, n)
+    told = {label: others.labels[label] for label in zoo.config(model).network["labels"]}
+    z = torch.randn(n, *others.pixels.shape[1:], generator=generator(seed, f"{model}, told"))
+    with torch.no_grad():
+        images = [
+            samplers.ddim(
+                predictor.given({label: classes[part] for label, classes in told.items()}),
+                z[part],
+                steps,
+            )
+            for part in torch.arange(n).split(BATCH)
+        ]
+    read = probes.load(probe).classify(torch.cat(images).clamp(-1, 1))
+    row = {}
+    for label, classes in told.items():
+        row[f"told_{label}"] = float((read[label] == classes).double().mean())
+        kinds = max(int(classes.max()), int(read[label].max())) + 1
+        p, q = (c.bincount(minlength=kinds).double() / n for c in (classes, read[label]))
+        row[f"chance_{label}"] = float(p @ q)
+    return row
+
+
 def in_steps(predictor: NoisePredictor, z: Tensor, counts: Sequence[int]) -> list[Tensor]:
     """The images of latents z, shape (B, *d), under each number of DDIM steps, and under T."""
     with torch.no_grad():

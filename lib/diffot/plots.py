@@ -603,7 +603,12 @@ def level_losses(
     for line, name, color in zip(zip(*losses), names, sns.color_palette("viridis", len(names))):
         ax.plot(step, line, color=color, lw=1, label=name)
     ax.set(yscale="log", xlabel="training step", ylabel="loss (mean squared error of v)")
-    ax.legend(title="t / T", fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def legend_of(ax: Axes, other: Axes, title: str) -> None:
+    """Use these axes for the legend of others that share their lines."""
+    ax.axis("off")
+    ax.legend(*other.get_legend_handles_labels(), title=title, loc="center", ncols=2)
 
 
 def distance_against_steps(

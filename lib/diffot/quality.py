@@ -140,14 +140,24 @@ def color_statistics(images: Tensor) -> pandas.DataFrame:
         One row for each channel, with mean and standard deviation over images of ``brightness``,
         the mean over pixels, and ``contrast``, the standard deviation over pixels.
     """
-    pixels = images.flatten(2).double()
     columns = {}
-    for name, values in {"brightness": pixels.mean(2), "contrast": pixels.std(2)}.items():
-        columns[name] = values.mean(0).numpy()
-        columns[f"{name}_spread"] = values.std(0).numpy()
+    for name, values in _colors(images).items():
+        columns[name] = values.mean(0)
+        columns[f"{name}_spread"] = values.std(0, ddof=1)
     count = images.shape[1]
     names = CHANNELS.get(count, tuple(map(str, range(count))))
     return pandas.DataFrame(columns, index=pandas.Index(names, name="channel"))
+
+
+def _colors(images: Tensor) -> dict[str, np.ndarray]:
+    """Brightness and contrast of each image in each channel, shape (n, C)."""
+    pixels = images.flatten(2).double()
+    return {"brightness": pixels.mean(2).numpy(), "contrast": pixels.std(2).numpy()}
+
+
+def _largest_difference(x: np.ndarray, y: np.ndarray) -> float:
+    """Of the means over images, in any channel."""
+    return float(np.abs(x.mean(0) - y.mean(0)).max())
 
 
 def attribute_distances(probe: AttributeProbe, x: Tensor, y: Tensor) -> pandas.DataFrame:
@@ -256,7 +266,8 @@ def quality_table(
         ``sliced_wasserstein``, ``feature_distance``, ``nearest_ratio`` and ``nearest_share``
         (:class:`Nearness`), ``attribute_LABEL`` for each label (total variation distance), each
         with its standard error in ``NAME_error``; and ``color_STATISTIC`` for each column of
-        :func:`color_statistics`, the largest difference in any channel.
+        :func:`color_statistics`, the largest difference in any channel, that of the means also
+        with a standard error.
 
     Raises:
         ValueError: if there are too few held-out images, or more than 1 % of them are training
@@ -282,18 +293,25 @@ def quality_table(
     for name, images in rows.items():
         near = nearness(nearest_distances(images, train), reference_distances)
         attributes = attribute_distances(probe, images, reference)
-        colors = (color_statistics(images) - reference_colors).abs().max().add_prefix("color_")
+        differences = (color_statistics(images) - reference_colors).abs().max()
+        spreads = differences.filter(like="_spread").add_prefix("color_")
         estimates = {
             "sliced_wasserstein": sliced_wasserstein(images, reference, directions),
             "feature_distance": feature_distance(probe, images, reference),
             "nearest_ratio": near.ratio,
             "nearest_share": near.share,
             **{
+                f"color_{statistic}": jackknife(_largest_difference, values, reference_values)
+                for (statistic, values), reference_values in zip(
+                    _colors(images).items(), _colors(reference).values()
+                )
+            },
+            **{
                 f"attribute_{label}": Estimate(row["total_variation"], row["error"])
                 for label, row in attributes.iterrows()
             },
         }
-        table[name] = {"n": n, **colors}
+        table[name] = {"n": n, **spreads}
         for column, estimate in estimates.items():
             table[name][column] = estimate.value
             table[name][f"{column}_error"] = estimate.error
