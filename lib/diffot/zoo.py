@@ -99,7 +99,7 @@ _V = TrainConfig(
 _V_SMALL = replace(_V, iterations=8000, learning_rate=1.5e-3, seed=1)
 _V_TOLD = replace(_V, iterations=6000, label_dropout=0.1)
 _V_64 = replace(_V, iterations=30_000, learning_rate=5e-4)
-_V_FEW = replace(_V, iterations=2500)
+_V_FEW = replace(_V, iterations=2000)
 
 
 def _thesis_unet(base: int, down: Sequence[int], middle: Sequence[int]) -> dict:
