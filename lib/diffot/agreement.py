@@ -327,10 +327,34 @@ def rank_correlations(z: Tensor, x: Tensor) -> Tensor:
         Shape d, float64; NaN for coordinates that are constant.
     """
     _require_pair(z, x)
-    ranks = [torch.from_numpy(rankdata(a.detach().flatten(1).numpy(), axis=0)) for a in (z, x)]
-    a, b = (r - r.mean(0) for r in ranks)
-    correlation = (a * b).mean(0) / (a.square().mean(0) * b.square().mean(0)).sqrt()
-    return correlation.reshape(z.shape[1:])
+    a, b = _standard_ranks(z), _standard_ranks(x)
+    return (a * b).mean(0).reshape(z.shape[1:])
+
+
+def rank_similarities(z: Tensor, x: Tensor) -> Tensor:
+    r"""All pairs of latents and images, such that the diagonal has the mean rank correlation.
+
+    :math:`\frac1d \sum_c a_{ic} b_{jc}` with the ranks a of the latents and b of the images over
+    latents, standardized in each coordinate c. For :func:`permutation_test`; its ``error`` takes
+    the ranks as known and is too large where they determine each other.
+
+    Args:
+        z, x: as in :func:`rank_correlations`. Constant coordinates are left out.
+
+    Returns:
+        Shape (n, n), float64.
+    """
+    _require_pair(z, x)
+    a, b = _standard_ranks(z), _standard_ranks(x)
+    varying = ~(a.isnan() | b.isnan()).any(0)
+    require(bool(varying.any()), "every coordinate is constant in the latents or the images")
+    return a[:, varying] @ b[:, varying].T / int(varying.sum())
+
+
+def _standard_ranks(points: Tensor) -> Tensor:
+    """Ranks over the first axis, of mean 0 and variance 1 in each coordinate, shape (n, d)."""
+    ranks = torch.from_numpy(rankdata(points.detach().flatten(1).numpy(), axis=0))
+    return (ranks - ranks.mean(0)) / ranks.std(0, correction=0)
 
 
 # --- What linear maps explain -----------------------------------------------------------------
@@ -383,41 +407,53 @@ def residuals(x: Tensor, *regressors: Tensor) -> Tensor:
     return (x - (design @ weights)[:, 0]).reshape(shape)
 
 
-def linear_share(z: Tensor, x: Tensor, y: Tensor) -> Estimate:
+def linear_share(z: Tensor, x: Tensor, y: Tensor, linear_x: Tensor, linear_y: Tensor) -> Estimate:
     r"""The share of the covariance of two maps that their best linear approximations carry.
 
     Of a map x of latents z from N(0, I), the best linear approximation is A z with
-    :math:`A = E[x z^T]`, and for two maps
+    :math:`A = E[(x - Ex) z^T]`, and for two maps
 
     .. math:: E\langle x - Ex,\, y - Ey\rangle = \langle A_x, A_y\rangle
               + \text{the covariance of what is not linear}.
 
     Returned is :math:`\langle A_x, A_y\rangle` by the left-hand side. With y = x this is the R²
-    of the best linear map, whichever it is, no linear regression of finitely many latents being
-    able to overfit it: :math:`\langle A_x, A_y\rangle` is estimated without bias by the mean over
-    :math:`i \ne j` of :math:`\langle x_i, y_j\rangle \langle z_i, z_j\rangle`, also where there
-    are fewer latents than dimensions. Standard error by the jackknife; the bias from the mean
-    images is of relative size 1/n.
+    of the best linear map, also where there are fewer latents than dimensions and a regression
+    would explain everything: :math:`\langle A_x, A_y\rangle` is estimated without bias by the
+    mean over :math:`i \ne j` of :math:`\langle x_i, y_j\rangle \langle z_i, z_j\rangle`. It is
+    taken of what is left of x and y after any linear maps, which loses nothing, for the share is
+    one minus the covariance of what is not linear by the whole, and has the less noise the nearer
+    they are. The mean images are those of the sets, which costs a bias of relative size 1/n.
 
     Args:
         z: latents drawn from N(0, I), and x, y: their images, shape (n, *d), n >= 3.
+        linear_x, linear_y: the images of the same latents under linear maps near x and y, or
+            zeros.
+
+    Returns:
+        The share, with its standard error by the jackknife.
     """
     _require_pair(z, x)
     n = len(z)
     require(n >= 3, f"there are {n} latents; expected at least 3")
+    rest_x, rest_y = _deviations(x - linear_x, y - linear_y)
     x, y = _deviations(x, y)
     z = z.flatten(1).double()
-    products = (x @ y.T) * (z @ z.T)
+    products = (rest_x @ rest_y.T) * (z @ z.T)
     products.fill_diagonal_(0)
-    own = _inner(x, y)
-    require(float(own.sum()) != 0, "the two sets have no covariance that could be shared out")
+    whole, rest = _inner(x, y), _inner(rest_x, rest_y)
+    require(float(whole.sum()) != 0, "the two sets have no covariance that could be shared out")
 
-    def share(linear: Tensor, total: Tensor, count: int) -> Tensor:
-        return linear / (count - 1) / total
+    def share(linear: Tensor, rest: Tensor, whole: Tensor, count: int) -> Tensor:
+        return 1 - (rest - linear / (count - 1)) / whole
 
-    total, linear = own.sum(), products.sum()
-    without = share(linear - products.sum(0) - products.sum(1), total - own, n - 1)
-    return Estimate(float(share(linear, total, n)), _jackknife_error(without))
+    linear = products.sum()
+    without = share(
+        linear - products.sum(0) - products.sum(1),
+        rest.sum() - rest,
+        whole.sum() - whole,
+        n - 1,
+    )
+    return Estimate(float(share(linear, rest.sum(), whole.sum(), n)), _jackknife_error(without))
 
 
 # --- Optimal assignment -----------------------------------------------------------------------

@@ -15,6 +15,7 @@ there are. A map is named by a model of the zoo, and options:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from diffot import image_measures, samplers, zoo
 from diffot.datasets import cache
+from diffot.datasets.images import LabeledImages
 from diffot.errors import require, unknown_name
 from diffot.paths import CACHE
 from diffot.predictors import NoisePredictor
@@ -89,7 +91,7 @@ def linear_map(model: str, folder: Path = CACHE) -> LinearMap:
 
     Fitting takes about a minute for 20,000 images of 32 x 32 pixels in color.
     """
-    return _linear_map(str(zoo.describe(model)["data"]), model, folder)
+    return _linear_map(str(zoo.config(model).data), model, folder)
 
 
 @lru_cache(maxsize=4)
@@ -127,6 +129,10 @@ class LatentMap:
     noise: int = 0
     labels: dict[str, int] = field(default_factory=dict)
 
+    def shape(self) -> tuple[int, ...]:
+        """Shape (C, H, W) of the images."""
+        return tuple(_first(self.model).pixels.shape[1:])
+
     def predictor(self) -> NoisePredictor:
         """The model, told its labels."""
         predictor = zoo.load(self.model)
@@ -151,7 +157,9 @@ def parse(name: str, steps: int) -> LatentMap:
     linear = words[:1] == ["linear"]
     require(len(words) > linear, f"the map {name!r} names no model")
     model, *options = words[linear:]
-    told = zoo.config(model).network.get("labels", {})
+    recipe = zoo.config(model)
+    require(isinstance(recipe.data, dict), f"{model} draws points; expected a model of images")
+    told = recipe.network.get("labels", {})
     numbers = {"steps": int, "eta": float, "noise": int}
     known = [] if linear else [*numbers, *told]
     chosen, labels = {"steps": steps}, {}
@@ -159,7 +167,7 @@ def parse(name: str, steps: int) -> LatentMap:
         key, _, value = option.partition("=")
         require(key in known, unknown_name(f"option of {name!r}", key, known or ["none"]))
         if key in told:
-            classes = _classes(model)[key]
+            classes = _first(model).classes[key]
             require(value in classes, unknown_name(f"class of {key}", value, classes))
             labels[key] = classes.index(value)
         else:
@@ -171,9 +179,9 @@ def parse(name: str, steps: int) -> LatentMap:
 
 
 @lru_cache
-def _classes(model: str) -> dict[str, tuple[str, ...]]:
-    """The classes of the labels of a model's data."""
-    return zoo.load_images({**zoo.config(model).data, "n": 1}).classes
+def _first(model: str) -> LabeledImages:
+    """The first image that a model is trained on, for its shape and classes."""
+    return zoo.load_images({**zoo.config(model).data, "n": 1})
 
 
 # --- Latents and images -----------------------------------------------------------------------
@@ -181,7 +189,8 @@ def _classes(model: str) -> dict[str, tuple[str, ...]]:
 
 def latents(shape: tuple[int, ...], n: int, seed: int) -> Tensor:
     """The first n latents of a seed, for images of this shape (C, H, W)."""
-    batches = range(-(-n // BATCH))
+    require(n >= 1, f"n is {n}; expected at least 1")
+    batches = range(_whole_batches(n) // BATCH)
     return torch.cat([_latents(shape, seed, batch) for batch in batches])[:n]
 
 
@@ -197,19 +206,18 @@ def decode(name: str, n: int, steps: int, seed: int, folder: Path = CACHE) -> Te
         Shape (n, C, H, W), not clamped to [-1, 1].
     """
     chosen = parse(name, steps)
-    shape = image_shape(chosen.model)
+    shape = chosen.shape()
     if chosen.linear:
         return linear_map(chosen.model, folder).decode(latents(shape, n, seed))
     parameters = {**chosen.identity(), "latents": seed}
-    return _kept(
-        f"images-{chosen.model}", parameters, n, partial(_decode, chosen, shape, seed), folder
-    )
+    make = partial(_decode, chosen, shape, seed)
+    return _kept(f"images-{chosen.model}", parameters, _whole_batches(n), make, folder)[:n]
 
 
 def encode(name: str, images: str, n: int, steps: int, folder: Path = CACHE) -> Tensor:
     """The codes, under a map, of the first n held-out images of the kind that a model draws.
 
-    Kept on disk. The probability flow upwards; see :func:`diffot.samplers.invert`.
+    The probability flow upwards; see :func:`diffot.samplers.invert`. Kept on disk.
 
     Args:
         name: of the map.
@@ -225,73 +233,74 @@ def encode(name: str, images: str, n: int, steps: int, folder: Path = CACHE) -> 
     require(
         chosen.eta == 0, f"{name!r} is stochastic, so that images have no code; leave out eta"
     )
-    x = _held_out(images, n)
+    x = image_measures.held_out(images, n).images
     if chosen.linear:
-        return linear_map(chosen.model, folder).encode(x)[:n]
-    parameters = {**chosen.identity(), "images": zoo.config(images).data}
-    parameters["pixels"] = _digest(x[:BATCH])
+        return linear_map(chosen.model, folder).encode(x)
+    parameters = {**chosen.identity(), **_held_out_identity(images)}
     return _kept(f"codes-{chosen.model}", parameters, n, partial(_encode, chosen, x), folder)
 
 
 def translate(first: str, second: str, n: int, steps: int, folder: Path = CACHE) -> Tensor:
     """Held-out images of the first map's kind, encoded by it and decoded by the second.
 
-    The image-to-image translation of Khrulkov et al. (2023) and of Su et al. (2023); with the
-    same map twice, the round trip. Kept on disk.
+    The image-to-image translation of Khrulkov et al. (2023) and Su et al. (2023); with the same
+    map twice, the round trip. Kept on disk.
 
     Returns:
         Shape (n, C, H, W), not clamped to [-1, 1].
+
+    Raises:
+        ValueError: for stochastic maps.
     """
     source, target = parse(first, steps), parse(second, steps)
-    codes = encode(first, source.model, _whole_batches(n), steps, folder)
+    require(target.eta == 0, f"{second!r} is stochastic, which no translation is; leave out eta")
+    codes = encode(first, source.model, n, steps, folder)
     if target.linear:
-        return linear_map(target.model, folder).decode(codes)[:n]
+        return linear_map(target.model, folder).decode(codes)
     parameters = {
         **target.identity(),
         "codes": source.identity(),
-        "pixels": _digest(_held_out(source.model, BATCH)),
+        **_held_out_identity(source.model),
     }
-    name = f"translations-{target.model}"
-    return _kept(name, parameters, n, partial(_translate, target, codes), folder)
-
-
-def image_shape(model: str) -> tuple[int, ...]:
-    """Shape (C, H, W) of the images that a model draws."""
-    return tuple(zoo.load_images({**zoo.config(model).data, "n": 1}).pixels.shape[1:])
+    make = partial(_translate, target, codes)
+    return _kept(f"translations-{target.model}", parameters, n, make, folder)
 
 
 def _latents(shape: tuple[int, ...], seed: int, batch: int) -> Tensor:
     return torch.randn(BATCH, *shape, generator=generator(seed, f"latents {batch}"))
 
 
-def _held_out(model: str, n: int) -> Tensor:
-    """At least the first n held-out images, in whole batches."""
-    return image_measures.held_out(model, _whole_batches(n)).images
-
-
 def _whole_batches(n: int) -> int:
+    """The least multiple of ``BATCH`` that is at least n."""
     return BATCH * -(-n // BATCH)
 
 
-def _kept(name: str, parameters: dict, n: int, make, folder: Path) -> Tensor:
-    """The first n of the points that ``make`` makes in whole batches, given their indices."""
-    require(n >= 1, f"n is {n}; expected at least 1")
-    indices = range(_whole_batches(n))
-    arrays = cache.provide(name, parameters, ["torch"], indices, make, folder, BATCH)
-    return torch.from_numpy(arrays["points"][:n])
+def _held_out_identity(model: str) -> dict:
+    """What the held-out images for a model depend on."""
+    pixels = image_measures.held_out(model, BATCH).pixels
+    return {"images": zoo.config(model).data, "pixels": _digest(pixels)}
+
+
+def _kept(
+    name: str, parameters: dict, n: int, make: Callable[[range], cache.Arrays], folder: Path
+) -> Tensor:
+    """The n points that ``make`` makes, a batch at a time, given their indices."""
+    arrays = cache.provide(name, parameters, ["torch"], range(n), make, folder, BATCH)
+    return torch.from_numpy(arrays["points"])
 
 
 def _decode(chosen: LatentMap, shape: tuple[int, ...], seed: int, indices: range) -> cache.Arrays:
     batch = indices[0] // BATCH
-    return _ddim(chosen, _latents(shape, seed, batch), batch)
+    # the noise belongs to a whole batch
+    noise = generator(chosen.noise, f"noise {batch}")
+    return _ddim(chosen, _latents(shape, seed, batch), noise)
 
 
 def _translate(target: LatentMap, codes: Tensor, indices: range) -> cache.Arrays:
-    return _ddim(target, codes[indices], indices[0] // BATCH)
+    return _ddim(target, codes[indices], None)
 
 
-def _ddim(chosen: LatentMap, z: Tensor, batch: int) -> cache.Arrays:
-    noise = generator(chosen.noise, f"noise {batch}")
+def _ddim(chosen: LatentMap, z: Tensor, noise: torch.Generator | None) -> cache.Arrays:
     with torch.no_grad():
         x = samplers.ddim(chosen.predictor(), z, chosen.steps, chosen.eta, noise)
     return {"points": x.numpy()}
