@@ -36,6 +36,7 @@ def provide(
     items: Sequence,
     make: Callable[[Sequence], Arrays],
     folder: Path = CACHE,
+    piece_size: int | None = None,
 ) -> Arrays:
     """The arrays made of all items, from the cache as far as they are there.
 
@@ -46,9 +47,10 @@ def provide(
         name: of the data set; the folder's name begins with it.
         parameters: everything else that the arrays depend on, as JSON.
         packages: those whose versions the arrays depend on.
-        items: cut into pieces of ``CHUNK``. The same parameters must mean the same items, or the
-            first of them.
+        items: cut into pieces. The same parameters must mean the same items, or the first of
+            them.
         make: makes the arrays of one piece. Has to be picklable.
+        piece_size: items in a piece, by default ``CHUNK``; the same for the same parameters.
 
     Returns:
         The arrays of all pieces, joined along their first axis.
@@ -64,7 +66,8 @@ def provide(
     }
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
     place = Path(folder) / f"{name}-{key}"
-    pieces = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    step = CHUNK if piece_size is None else piece_size
+    pieces = [items[start : start + step] for start in range(0, len(items), step)]
     chunks = [_read(place / f"{k:06}", len(piece)) for k, piece in enumerate(pieces)]
 
     missing = [k for k, chunk in enumerate(chunks) if chunk is None]

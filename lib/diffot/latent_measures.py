@@ -1,0 +1,260 @@
+"""What maps from latents to images have in common, measured: each function gives one row.
+
+Maps are named as in :mod:`diffot.latent_maps`. In the columns, ``NAME`` is the value of a
+measure, ``NAME_error`` its standard error, and ``NAME_null_mean``, ``NAME_null_deviation`` and
+``NAME_p_value`` compare it with random pairings
+(:class:`~diffot.agreement.PermutationTest`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffot import agreement, image_measures, probes, zoo
+from diffot.agreement import PermutationTest
+from diffot.attributes import AttributeProbe
+from diffot.errors import require
+from diffot.latent_maps import decode, encode, latents, parse, translate
+from diffot.quality import Estimate, jackknife
+from diffot.seeds import generator
+
+
+def measure_pair(first: str, second: str, n: int, steps: int, seed: int) -> dict[str, float]:
+    """How much the images of the same latents under two maps have in common.
+
+    Args:
+        first, second: maps, of images of the same shape. Of two models of different images, the
+            probes read what both have: the background.
+        n: number of latents.
+        steps: of DDIM, unless a map's name says otherwise.
+        seed: of the latents and of the permutations.
+
+    Returns:
+        The row of :func:`compare`.
+    """
+    return compare(
+        decode(first, n, steps, seed),
+        decode(second, n, steps, seed),
+        _probe(first),
+        _probe(second),
+        generator(seed, f"permutations, {first} and {second}"),
+    )
+
+
+def measure_translation(
+    first: str, second: str, n: int, steps: int, seed: int
+) -> dict[str, float]:
+    """How much n held-out images of the first map's kind have in common with what the second map
+    makes of their codes.
+
+    Args:
+        first, second: maps; the same twice for the round trip.
+        seed: of the permutations.
+
+    Returns:
+        The row of :func:`compare`, of an image and its translation, and ``distance``, their root
+        mean square difference, in the mean.
+    """
+    x = image_measures.held_out(parse(first, steps).model, n).images
+    y = translate(first, second, n, steps)
+    row = compare(
+        x,
+        y,
+        _probe(first),
+        _probe(second),
+        generator(seed, f"permutations, {first} translated by {second}"),
+    )
+    return {**row, "distance": float(image_measures.distances(x, y).mean())}
+
+
+def compare(
+    x: Tensor,
+    y: Tensor,
+    probe_x: AttributeProbe | None,
+    probe_y: AttributeProbe | None,
+    generator: torch.Generator,
+) -> dict[str, float]:
+    """What the images of the same latents have in common.
+
+    Args:
+        x, y: shape (n, C, H, W), image i of either from latent i.
+        probe_x, probe_y: to read their attributes, if there are any to read. Images are clamped
+            to [-1, 1] for that.
+
+    Returns:
+        One row. ``pixels``, ``colors`` (means of the channels) and ``low_pass`` (4 x 4 blocks)
+        are mean correlations about the mean images; for each, ``NAME_retrieval`` is the share of
+        latents whose image in x has the image in y as its most similar, with its interval from
+        ``NAME_retrieval_low`` to ``NAME_retrieval_high``, and is compared with random pairings
+        too. ``band_K`` is the correlation in the octave of spatial frequencies from K cycles per
+        image, with the shares ``band_K_power_x`` and ``_y`` of the sets' variances.
+        ``attribute_LABEL`` is the share of latents with the same class in both images, and
+        ``attribute_LABEL_kappa`` Cohen's kappa, with its ``_error``; for labels that both probes
+        read and whose classes are the same.
+    """
+    row = {}
+    views = {
+        "pixels": lambda images: images,
+        "colors": agreement.channel_means,
+        "low_pass": agreement.low_pass,
+    }
+    for name, view in views.items():
+        pairs = agreement.correlations(view(x), view(y))
+        row |= _test_columns(name, agreement.permutation_test(pairs, generator))
+        found = agreement.retrieval(pairs)
+        test = agreement.permutation_test(agreement.is_nearest(pairs), generator)
+        row |= _test_columns(f"{name}_retrieval", test)
+        row |= {f"{name}_retrieval_low": found.low, f"{name}_retrieval_high": found.high}
+    for band in agreement.fourier_ring_correlations(x, y, generator).to_dict("records"):
+        row |= _columns(f"band_{band.pop('low'):.0f}", band)
+    if probe_x and probe_y:
+        read = _read_by_both(probe_x, probe_y, x.clamp(-1, 1), y.clamp(-1, 1))
+        if read[0]:
+            table = agreement.attribute_agreement(*read, generator)
+            for label, values in table.iterrows():
+                row |= _columns(f"attribute_{label}", values)
+    return row
+
+
+def measure_linear(first: str, second: str, n: int, steps: int, seed: int) -> dict[str, float]:
+    """How much of two maps, and of what they have in common, is linear.
+
+    Args:
+        first, second, n, steps, seed: as in :func:`measure_pair`.
+
+    Returns:
+        One row. ``first_fit`` and ``second_fit``: the share of the variance of each map's images
+        that its linear map explains; ``first_linear`` and ``second_linear``: the share that the
+        best linear map of its latents would (:func:`~diffot.agreement.linear_share`);
+        ``both_linear``: the share of their covariance that the best linear maps carry.
+        ``fits``: the mean correlation of the two linear maps' images; ``rest``: that of the
+        residuals after both of them, a partial correlation.
+
+    Raises:
+        ValueError: for a linear map, of which no residual is left.
+    """
+    names = {"first": first, "second": second}
+    for name in names.values():
+        require(not parse(name, steps).linear, f"{name} is linear; expected a model's own map")
+    z = latents(parse(first, steps).shape(), n, seed)
+    draws = generator(seed, f"permutations, linear parts of {first} and {second}")
+    images = {key: decode(name, n, steps, seed) for key, name in names.items()}
+    fits = {
+        key: decode(f"linear {parse(name, steps).model}", n, steps, seed)
+        for key, name in names.items()
+    }
+    row = {}
+    for key, x in images.items():
+        fit = fits[key]
+        row |= _estimate_columns(f"{key}_fit", agreement.explained_variance(x, fit))
+        share = agreement.linear_share(z, x, x, fit, fit)
+        row |= _estimate_columns(f"{key}_linear", share)
+    share = agreement.linear_share(z, *images.values(), *fits.values())
+    row |= _estimate_columns("both_linear", share)
+    rests = [agreement.residuals(x, *fits.values()) for x in images.values()]
+    for name, pair in {"fits": fits.values(), "rest": rests}.items():
+        test = agreement.permutation_test(agreement.correlations(*pair), draws)
+        row |= _test_columns(name, test)
+    return row
+
+
+def measure_ranks(name: str, n: int, steps: int, seed: int) -> dict[str, float]:
+    """Is each image coordinate an increasing function of its latent's? (Thesis, conjecture 1.)
+
+    Args:
+        name: a map; others are as in :func:`measure_pair`.
+
+    Returns:
+        One row: ``rank``, the mean over coordinates of Spearman's correlation over latents, with
+        its error and against random pairings; ``rank_05``, ``rank_50`` and ``rank_95``, its
+        quantiles over coordinates, and ``shifted_05`` and so on, where each latent is paired with
+        the image of the next. Coordinates that are constant in the images are left out, and
+        their share is ``constant``.
+    """
+    z = latents(parse(name, steps).shape(), n, seed)
+    x = decode(name, n, steps, seed)
+
+    def varying(a: Tensor, b: Tensor) -> Tensor:
+        ranks = agreement.rank_correlations(a, b)
+        return ranks[~ranks.isnan()]
+
+    def mean(a: np.ndarray, b: np.ndarray) -> float:
+        return float(varying(torch.from_numpy(a), torch.from_numpy(b)).mean())
+
+    draws = generator(seed, f"permutations, ranks of {name}")
+    test = agreement.permutation_test(agreement.rank_similarities(z, x), draws)
+    row = {
+        **_test_columns("rank", test),
+        **_estimate_columns("rank", jackknife(mean, z.numpy(), x.numpy())),
+        "constant": 1 - varying(z, x).numel() / z[0].numel(),
+    }
+    for key, images in {"rank": x, "shifted": x.roll(1, 0)}.items():
+        quantiles = varying(z, images).quantile(torch.tensor([0.05, 0.5, 0.95]).double())
+        row |= {f"{key}_{q}": float(v) for q, v in zip(("05", "50", "95"), quantiles)}
+    return row
+
+
+def measure_assignment(
+    images: str, codes: str, n: int, steps: int, noise: float, within: str, seed: int
+) -> dict[str, float]:
+    """Does optimal assignment leave held-out images with their codes?
+
+    Args:
+        images: a model; the images are the first n held out of its kind.
+        codes: the map that encodes them.
+        noise: standard deviation of noise added to the codes; a code's own is about 1.
+        within: a label, to shuffle the codes among images of the same class; "" for not.
+        seed: of noise and shuffling.
+
+    Returns:
+        One row: ``fixed`` and ``excess`` (:class:`~diffot.agreement.Assignment`), and
+        ``shuffled``, the share of codes that the shuffling moved.
+    """
+    held_out = image_measures.held_out(images, n)
+    z = encode(codes, images, n, steps)
+    draws = generator(seed, f"codes of {images} by {codes}")
+    order = torch.arange(n)
+    if within:
+        known = held_out.labels
+        require(within in known, f"{images} have the labels {', '.join(known)}, not {within!r}")
+        order = agreement.shuffled_within(known[within], draws)
+    z = z[order] + noise * torch.randn(z.shape, generator=draws)
+    found = agreement.assignment_fixed(held_out.images, z)
+    moved = float((order != torch.arange(n)).double().mean())
+    return {"fixed": found.fixed, "excess": found.excess, "shuffled": moved}
+
+
+def _probe(name: str) -> AttributeProbe | None:
+    """The probe for what a map draws, if there is one."""
+    chosen = parse(name, 1)
+    probe = f"{zoo.config(chosen.model).data['set'].capitalize()}Probe{chosen.shape()[-1]}"
+    return probes.load(probe) if probe in probes.CONFIGS else None
+
+
+def _read_by_both(
+    probe_x: AttributeProbe, probe_y: AttributeProbe, x: Tensor, y: Tensor
+) -> list[dict[str, Tensor]]:
+    classes_x, classes_y = probe_x.classes, probe_y.classes
+    both = [label for label in classes_x if classes_x[label] == classes_y.get(label)]
+    read = probe_x.classify(x), probe_y.classify(y)
+    return [{label: labels[label] for label in both} for labels in read]
+
+
+def _columns(name: str, values: Mapping[str, float]) -> dict[str, float]:
+    """A column called ``name`` for the value and ``name_KEY`` for all else."""
+    return {
+        name if key == "value" else f"{name}_{key}": float(number)
+        for key, number in values.items()
+    }
+
+
+def _test_columns(name: str, test: PermutationTest) -> dict[str, float]:
+    return _columns(name, vars(test))
+
+
+def _estimate_columns(name: str, estimate: Estimate) -> dict[str, float]:
+    return _columns(name, vars(estimate))

@@ -1,0 +1,167 @@
+"""Named maps against the samplers themselves, and the linear map against exact transport."""
+
+import pytest
+import torch
+
+from diffot import flow, image_measures, latent_maps, mixtures, samplers, transport, zoo
+from diffot.latent_maps import BATCH, LinearMap, decode, encode, latents, parse, translate
+from diffot.predictors import as_predictor
+
+SHAPE = (1, 28, 28)
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """A function after whose call no model can be loaded."""
+
+    def forbid():
+        def load(name):
+            raise AssertionError(f"{name} is loaded")
+
+        monkeypatch.setattr(zoo, "load", load)
+
+    return forbid
+
+
+def stand_in(noise):
+    """A predictor that answers with the same noise everywhere, on the digits' schedule."""
+    schedule = zoo.config("Digits28").schedule
+    return as_predictor(lambda x, t: torch.full_like(x, noise), schedule)
+
+
+# --- The linear map
+
+
+def test_linear_map_is_optimal_transport_and_the_flow_of_a_gaussian(generator):
+    mean = torch.tensor([1.0, -2.0, 0.5, 0.0]).double()
+    root = torch.randn(4, 4, generator=generator).double()
+    images = (mean + torch.randn(500, 4, generator=generator).double() @ root).reshape(
+        -1, 1, 2, 2
+    )
+    flat = images.flatten(1)
+    law = mixtures.GaussianMixture([1.0], flat.mean(0)[None], flat.T.cov()[None])
+    z = torch.randn(20, 1, 2, 2, generator=generator)
+    found = LinearMap.fit(images).decode(z).flatten(1).double()
+    points = z.flatten(1).double()
+    monge = transport.gaussian_monge_map(
+        torch.zeros(4), torch.eye(4), law.means[0], law.covariances[0]
+    )
+    assert torch.allclose(found, monge(points), atol=1e-5)
+    assert torch.allclose(found, flow.decode(law, points), atol=1e-5)
+
+
+def test_linear_map_of_fewer_images_than_dimensions(generator):
+    images = torch.randn(12, 3, 4, 4, generator=generator) + 2
+    found = LinearMap.fit(images)
+    assert found.axes.shape == (48, 11)
+    # Its matrix is the root of the covariance.
+    basis = torch.eye(48).reshape(48, 3, 4, 4)
+    matrix = (found.decode(basis) - found.mean).flatten(1)
+    covariance = images.flatten(1).T.cov()
+    assert torch.allclose(matrix @ matrix, covariance, atol=1e-5)
+    assert torch.allclose(matrix, matrix.T, atol=1e-5)
+    # The images it was fitted to lie in its range.
+    assert torch.allclose(found.decode(found.encode(images)), images, atol=1e-4)
+
+
+def test_linear_map_of_a_model_is_kept(tmp_path, monkeypatch):
+    images = zoo.dataset("Digits28").images
+    fresh = LinearMap.fit(images)
+    z = latents(SHAPE, 5, 0)
+    first = decode("linear Digits28", 5, 3, 0, tmp_path)
+    assert torch.allclose(first, fresh.decode(z), atol=1e-4)
+    latent_maps._linear_map.cache_clear()
+    monkeypatch.setattr(LinearMap, "fit", None)
+    assert torch.equal(decode("linear Digits28", 5, 3, 0, tmp_path), first)
+
+
+# --- Names
+
+
+def test_names_of_maps():
+    found = parse("Faces32Conditional smile=yes hair_color=red steps=20", 50)
+    assert found.labels == {"smile": 1, "hair_color": 3} and found.steps == 20
+    assert not found.linear and parse("linear Animals32", 50).linear
+    found = parse("Faces32A eta=1 noise=4", 50)
+    assert (found.eta, found.noise, found.steps) == (1.0, 4, 50)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Face32A", "unknown model 'Face32A'; did you mean Faces32A"),
+        ("linear", "names no model"),
+        ("Low2DSCurve", "Low2DSCurve draws points"),
+        ("Faces32A smile=yes", "unknown option of 'Faces32A smile=yes' 'smile'; .*steps, eta"),
+        ("Faces32Conditional hair_color=green", "unknown class of hair_color 'green'.*red"),
+        ("Faces32A steps=many", "'steps=many' in .* is not a number"),
+        ("linear Faces32A steps=5", "unknown option"),
+    ],
+)
+def test_wrong_names_are_explained(name, message):
+    with pytest.raises(ValueError, match=message):
+        parse(name, 50)
+
+
+# --- What is kept
+
+
+def test_first_latents_stay_the_same():
+    many = latents((3, 4, 4), 2 * BATCH + 5, 7)
+    assert torch.equal(latents((3, 4, 4), 3, 7), many[:3])
+    assert len(many.flatten(1).unique(dim=0)) == 2 * BATCH + 5
+    assert abs(float(many.mean())) < 4 / many.numel() ** 0.5
+    assert (latents((3, 4, 4), 3, 8) != many[:3]).all()
+
+
+def test_images_are_the_samplers_and_are_made_once(tmp_path, no_model):
+    found = decode("Digits28", 6, 4, 0, tmp_path)
+    with torch.no_grad():
+        expected = samplers.ddim(zoo.load("Digits28"), latents(SHAPE, 6, 0), 4)
+    assert torch.allclose(found, expected, atol=1e-4)
+    no_model()
+    assert torch.equal(decode("Digits28", BATCH, 4, 0, tmp_path)[:6], found)
+    assert torch.equal(decode("Digits28 steps=4", 2, 50, 0, tmp_path), found[:2])
+    for name, seed in [("Digits28", 1), ("Digits28 steps=3", 0), ("Digits28 eta=1", 0)]:
+        with pytest.raises(AssertionError, match="Digits28 is loaded"):
+            decode(name, 6, 4, seed, tmp_path)
+
+
+def test_other_weights_make_other_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "load", lambda name: stand_in(0.0))
+    first = decode("Digits28", 2, 4, 0, tmp_path)
+    monkeypatch.setattr(zoo, "load", lambda name: stand_in(1.0))
+    assert torch.equal(decode("Digits28", 2, 4, 0, tmp_path), first)
+    monkeypatch.setattr(zoo, "card", lambda name: {"sha256": "of other weights"})
+    assert not torch.allclose(decode("Digits28", 2, 4, 0, tmp_path), first)
+
+
+def test_two_models_can_share_fresh_noise(tmp_path, monkeypatch):
+    """Two predictors that differ by a constant then differ by a constant at the end."""
+
+    def images(constant, name):
+        monkeypatch.setattr(zoo, "load", lambda name: stand_in(constant))
+        return decode(name, 3, 4, 0, tmp_path / str(constant))
+
+    shared = images(1.0, "Digits28 eta=1") - images(0.0, "Digits28 eta=1")
+    own = images(1.0, "Digits28 eta=1 noise=1") - images(0.0, "Digits28 eta=1 noise=2")
+    assert shared.std() < 1e-3 * shared.abs().mean()
+    assert own.std() > 0.1 * shared.abs().mean()
+
+
+def test_codes_and_translations_are_the_samplers(tmp_path, no_model):
+    x = image_measures.held_out("Digits28", 5).images
+    model = zoo.load("Digits28")
+    codes = encode("Digits28", "Digits28", 5, 4, tmp_path)
+    again = translate("Digits28", "Digits28 steps=6", 5, 4, tmp_path)
+    linear = translate("linear Digits28", "Digits28", 5, 4, tmp_path)
+    with torch.no_grad():
+        expected = samplers.invert(model, x, 4)
+        assert torch.allclose(codes, expected, atol=1e-4)
+        assert torch.allclose(again, samplers.ddim(model, expected, 6), atol=1e-3)
+        expected = encode("linear Digits28", "Digits28", 5, 4, tmp_path)
+        assert torch.allclose(linear, samplers.ddim(model, expected, 4), atol=1e-3)
+    no_model()
+    assert torch.equal(translate("Digits28", "Digits28 steps=6", 5, 4, tmp_path), again)
+    with pytest.raises(ValueError, match="is stochastic"):
+        encode("Digits28 eta=0.5", "Digits28", 5, 4, tmp_path)

@@ -1,0 +1,152 @@
+"""Rows of measures, on maps whose agreement is known."""
+
+import math
+
+import pytest
+import torch
+
+from diffot import image_measures, latent_measures, probes, zoo
+
+SHAPE = (3, 32, 32)
+
+
+@pytest.fixture
+def faces():
+    return image_measures.held_out("Faces32A", 60)
+
+
+@pytest.fixture
+def face_maps(monkeypatch):
+    """Puts functions of (latents, image of the linear map) in the place of named maps, the
+    linear map being a multiple of the latents."""
+
+    def put(maps):
+        def decode(name, n, steps, seed):
+            z = latent_measures.latents(SHAPE, n, seed)
+            linear = 0.5 * z + 0.1
+            return linear if name.startswith("linear ") else maps[name](z, linear)
+
+        monkeypatch.setattr(latent_measures, "decode", decode)
+
+    return put
+
+
+def test_the_same_images_agree_in_everything(faces):
+    probe = probes.load("FacesProbe32")
+    row = latent_measures.compare(
+        faces.images, faces.images, probe, probe, torch.Generator().manual_seed(0)
+    )
+    for key in ["pixels", "colors", "low_pass", "pixels_retrieval", "attribute_hair_color"]:
+        assert row[key] == pytest.approx(1), key
+        assert row[f"{key}_p_value"] < 0.001, key
+    bands = [key for key in row if key.startswith("band_") and key.count("_") == 1]
+    assert bands == [f"band_{k}" for k in (0, 1, 2, 4, 8, 16)]
+    assert all(row[band] == pytest.approx(1) for band in bands)
+    assert row["attribute_smile_kappa"] == pytest.approx(1)
+    assert all(isinstance(value, float) and math.isfinite(value) for value in row.values())
+
+
+def test_other_images_agree_in_nothing(faces):
+    probe = probes.load("FacesProbe32")
+    row = latent_measures.compare(
+        faces.images[:30], faces.images[30:], probe, probe, torch.Generator().manual_seed(0)
+    )
+    names = [key.removesuffix("_null_mean") for key in row if key.endswith("_null_mean")]
+    assert len(names) == 3 + 3 + 6 + 7
+    for name in names:
+        apart = abs(row[name] - row[f"{name}_null_mean"])
+        assert apart <= 4 * row[f"{name}_null_deviation"], name
+
+
+def test_faces_and_animals_share_the_background_alone(faces):
+    animals = image_measures.held_out("Animals32", 60)
+    row = latent_measures.compare(
+        faces.images,
+        animals.images,
+        probes.load("FacesProbe32"),
+        probes.load("AnimalsProbe32"),
+        torch.Generator().manual_seed(0),
+    )
+    read = {key.split("_")[1] for key in row if key.startswith("attribute_")}
+    assert read == {"background"}
+    same = faces.labels["background"] == animals.labels["background"]
+    assert row["attribute_background"] == pytest.approx(float(same.double().mean()), abs=0.05)
+
+
+def test_linear_parts_of_maps_of_known_parts(face_maps):
+    """Of l + 0.2 (z² - 1) / sqrt 2 with l = z / 2, the share .25 / (.25 + .04) is linear; two
+    such maps whose other parts are unrelated agree in the linear part alone."""
+
+    def square(z, linear):
+        return linear + 0.2 * (z**2 - 1) / 2**0.5
+
+    def other_square(z, linear):
+        return linear + 0.2 * ((z**2 - 1) / 2**0.5).roll(1, -1)
+
+    face_maps({"Faces32A": square, "Faces32B": other_square})
+    row = latent_measures.measure_linear("Faces32A", "Faces32B", 150, 5, 0)
+    share = 0.25 / 0.29
+    for key, expected in [
+        ("first_fit", share), ("second_fit", share), ("first_linear", share),
+        ("second_linear", share), ("both_linear", 1),
+    ]:  # fmt: skip
+        assert abs(row[key] - expected) < 5 * row[f"{key}_error"], key
+        assert row[f"{key}_error"] < 0.05, key
+    assert row["fits"] == pytest.approx(1)
+    assert abs(row["rest"]) < 4 * row["rest_error"]
+    face_maps({"Faces32A": square, "Faces32B": square})
+    row = latent_measures.measure_linear("Faces32A", "Faces32B", 50, 5, 0)
+    assert row["rest"] == pytest.approx(1) and row["rest_p_value"] < 0.001
+    with pytest.raises(ValueError, match="linear Faces32A is linear"):
+        latent_measures.measure_linear("linear Faces32A", "Faces32B", 50, 5, 0)
+
+
+def test_ranks_of_an_increasing_map_and_of_an_unrelated_one(face_maps):
+    def cubes(z, linear):
+        x = z**3
+        x[:, 0] = -1
+        return x
+
+    face_maps({"Faces32A": cubes, "Faces32B": lambda z, linear: z.roll(1, 1)})
+    row = latent_measures.measure_ranks("Faces32A", 50, 5, 0)
+    assert row["rank"] == pytest.approx(1) and row["rank_05"] == pytest.approx(1)
+    assert row["constant"] == pytest.approx(1 / 3)
+    assert row["rank_p_value"] < 0.001 and abs(row["rank_null_mean"]) < 1e-12
+    # over 50 latents, a coordinate's correlation spreads by 1/7
+    assert row["shifted_95"] == pytest.approx(1.64 / 7, abs=0.03)
+    row = latent_measures.measure_ranks("Faces32B", 50, 5, 0)
+    assert abs(row["rank"]) < 4 * row["rank_null_deviation"]
+    # the deviation of a mean over 3072 independent coordinates
+    assert row["rank_null_deviation"] == pytest.approx(1 / (7 * 3072**0.5), rel=0.1)
+
+
+def test_assignment_of_linear_codes_and_of_spoilt_ones():
+    def row(noise=0.0, within=""):
+        return latent_measures.measure_assignment(
+            "Digits28", "linear Digits28", 100, 5, noise, within, 0
+        )
+
+    assert row() == {"fixed": 1.0, "excess": 0.0, "shuffled": 0.0}
+    noisy = row(noise=1000.0)
+    assert noisy["fixed"] < 0.1 and noisy["excess"] > 0
+    shuffled = row(within="digit")
+    assert shuffled["shuffled"] > 0.7 and shuffled["fixed"] < 0.5
+    with pytest.raises(ValueError, match="the labels digit, not 'smile'"):
+        row(within="smile")
+
+
+def test_a_round_trip_of_digits(tmp_path, monkeypatch):
+    """Through the same model and back, digits stay much the same; of other codes they do not."""
+    maps = latent_measures.translate
+    monkeypatch.setattr(
+        latent_measures,
+        "translate",
+        lambda first, second, n, steps: maps(first, second, n, steps, tmp_path),
+    )
+    row = latent_measures.measure_translation("Digits28", "Digits28", 20, 20, 0)
+    assert row["pixels_retrieval"] == 1
+    x = image_measures.held_out("Digits28", 20).images
+    apart = image_measures.distances(x, x.roll(1, 0)).mean()
+    assert row["distance"] < apart / 2
+    assert "digit" in zoo.load_images({"set": "digits", "n": 1}).classes
+    assert row["attribute_digit"] > 0.8
