@@ -68,27 +68,39 @@ def unfold(row: Mapping[str, object]) -> pandas.DataFrame:
     )
 
 
-def measure_steps(model: str, probe: str, n: int, index: int, seed: int) -> dict[str, float]:
-    """How far few steps lead from where T steps lead, the mean over n latents.
+def measure_steps(model: str, probe: str, n: int, seed: int) -> dict[str, float]:
+    r"""How far few steps lead from where T steps lead, over n latents.
 
     Args:
         model: a name in ``zoo.CONFIGS``, of a model of images.
         probe: a name in ``probes.CONFIGS``, of a probe for such images.
-        index, seed: which latents.
+        n: number of latents, at least 2.
+        seed: of the latents.
 
     Returns:
-        One row. For each number of steps N in ``COUNTS`` ``distance_N``, see :func:`distances`,
-        and ``changed_N``, the share of the images of which the probe reads any label otherwise.
-        And ``apart``, the distance between the images of one latent and of the next.
+        One row. For each number of steps N in ``COUNTS``: ``distance_N``, the mean of
+        :func:`distances`; ``fall_N``, by what factor it falls to that of the next number; and
+        ``changed_N``, the share of the images of which the probe reads any label otherwise. The
+        first two have standard errors, ``distance_N_error`` and ``fall_N_error``. And ``apart``,
+        the mean distance between the images of one latent and of the next.
     """
     shape = zoo.load_images({**zoo.config(model).data, "n": 1}).pixels.shape[1:]
-    z = torch.randn(n, *shape, generator=generator(seed, f"{model}, latents {index}"))
+    z = torch.randn(n, *shape, generator=generator(seed, f"{model}, latents"))
     reader = probes.load(probe)
     *few, finest = in_steps(zoo.load(model), z, COUNTS)
+    from_finest = {count: distances(x, finest).double() for count, x in zip(COUNTS, few)}
     row = {}
     for count, images in zip(COUNTS, few):
-        row[f"distance_{count}"] = float(distances(images, finest).mean())
+        row[f"distance_{count}"] = float(from_finest[count].mean())
+        row[f"distance_{count}_error"] = float(from_finest[count].std() / n**0.5)
         row[f"changed_{count}"] = float(differently_read(reader, images, finest).float().mean())
+    for count, following in zip(COUNTS, COUNTS[1:]):
+        further, nearer = from_finest[count], from_finest[following]
+        fall = further.mean() / nearer.mean()
+        row[f"fall_{count}"] = float(fall)
+        # of a ratio of means over the same latents, to first order
+        error = (further - fall * nearer).std() / nearer.mean() / n**0.5
+        row[f"fall_{count}_error"] = float(error)
     return {**row, "apart": float(distances(finest, finest.roll(1, 0)).mean())}
 
 
