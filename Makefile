@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 BOOK := _config.yml _toc.yml $(shell find book -type f) data/hypotheses.json $(wildcard data/results/*.json) \
+	$(wildcard notebooks/frames/*) \
 	lib/diffot/notebook.py lib/diffot/paths.py
 
 .PHONY: help book test run serve train bench lint clean

@@ -1,7 +1,8 @@
 """Find in built HTML what readers would stumble over.
 
 ``python tests/check_html.py FOLDER`` prints problems: assets from other hosts, broken links and
-anchors, missing images, images without a description, raw roles, and tracebacks.
+anchors, missing images, images without a description, sliders without a label of their own, raw
+roles, and tracebacks.
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ def _page(path: Path, page: BeautifulSoup, pages: dict) -> list[str]:
     for element in page.find_all("img"):
         if not element.get("alt", "").strip() or element["alt"].startswith(("../", "_images")):
             found.append(f"image without a description: {element.get('src')}")
+    for slider in page.find_all("input", type="range"):
+        labels = page.find_all("label", attrs={"for": slider.get("id", "")})
+        if len(labels) != 1 or not labels[0].text.strip():
+            found.append(f"slider with {len(labels)} labels: {slider.get('id')}")
     for style in page.find_all("style"):
         found += [f"external {m}" for m in _CSS_REMOTE.findall(style.string or "")]
     for script in page.find_all("script", src=False):

@@ -12,7 +12,7 @@ from sklearn.calibration import calibration_curve
 from torch.nn import functional
 
 from diffot import __main__ as command
-from diffot import attributes, checkpoints, probes, zoo
+from diffot import attributes, checkpoints, probes, vae, zoo
 from diffot.attributes import AttributeProbe
 from diffot.datasets import digits, faces
 from diffot.paths import CHECKPOINTS
@@ -199,7 +199,7 @@ def test_committed_probes_are_of_the_present_recipe(name):
 
 def test_every_card_is_of_a_known_model():
     stems = {path.stem for path in CHECKPOINTS.glob("*.json")}
-    assert stems <= {*zoo.CONFIGS, *probes.CONFIGS}
+    assert stems <= {*zoo.CONFIGS, *probes.CONFIGS, *vae.CONFIGS}
 
 
 def test_the_card_of_the_digits_probe_can_be_reproduced():

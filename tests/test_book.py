@@ -6,7 +6,7 @@ import pytest
 from bs4 import BeautifulSoup
 from check_html import problems
 
-from diffot import paths
+from diffot import paths, sliders
 from diffot.notebook import claim_text
 
 HTML = paths.ROOT / "_build" / "html"
@@ -40,6 +40,14 @@ def test_every_claim_and_verdict_is_on_the_page(built):
             assert f"{hypothesis}: {judged['verdict']}" in text
 
 
+def test_frames_are_small_and_each_is_shown_on_a_page(built):
+    pages = [path.read_text() for path in (built / "notebooks").glob("*.html")]
+    for path in paths.FRAMES.glob("*"):
+        assert path.stat().st_size <= sliders.BUDGET, path.name
+        assert any(f'src="frames/{path.name}"' in page for page in pages), path.name
+        assert (built / "notebooks" / "frames" / path.name).read_bytes() == path.read_bytes()
+
+
 def test_notebooks_can_be_downloaded(built):
     for path in paths.NOTEBOOKS.glob("*.ipynb"):
         page = BeautifulSoup(
@@ -67,6 +75,8 @@ GOOD = '<article><p id="here">text</p><a href="#here">x</a></article>'
         ('<img src="missing.png" alt="a plot of x">', "missing file"),
         ('<img src="x.png">', "without a description"),
         ('<img src="x.png" alt="../_images/x.png">', "without a description"),
+        ('<label for="a"> </label><input type="range" id="a">', "slider with 1 labels"),
+        ('<label for="a">shift</label><input type="range" id="b">', "slider with 0 labels"),
         ("<article><pre>Traceback (most recent call last):</pre></article>", "Traceback"),
         ("<article><p>value {glue:text}`x`</p></article>", "{glue:"),
     ],

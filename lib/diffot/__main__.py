@@ -13,7 +13,7 @@ import sys
 import torch
 from accelerate import Accelerator
 
-from diffot import checkpoints, freshness, probes, training, zoo
+from diffot import checkpoints, freshness, probes, training, vae, zoo
 from diffot.errors import require, unknown_name
 from diffot.files import check_space
 from diffot.paths import CHECKPOINTS
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser(
-        "train", help="train models and probes and save their checkpoints"
+        "train", help="train models, probes and autoencoders and save their checkpoints"
     )
     train.add_argument("names", nargs="+", metavar="NAME")
     train.add_argument("--overwrite", action="store_true", help="replace existing checkpoints")
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("names", nargs="*", metavar="NAME", help="default: all notebooks")
     run.add_argument("--all", action="store_true", help="execute the fresh ones too")
 
-    commands.add_parser("info", help="list models, probes and notebooks")
+    commands.add_parser("info", help="list models, probes, autoencoders and notebooks")
 
     options = parser.parse_args(arguments)
     command = {"train": _train, "run": _run, "info": _info}[options.command]
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    known = [*zoo.CONFIGS, *probes.CONFIGS]
+    known = [*zoo.CONFIGS, *probes.CONFIGS, *vae.CONFIGS]
     runs = {}
     for name in options.names:
         require(name in known, unknown_name("model", name, known))
@@ -81,9 +81,10 @@ def _train(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads or (1 if points else all_threads))
         if name in runs:
             _train_model(name, runs[name], accelerator, options.overwrite)
-        elif accelerator.is_main_process:  # a probe takes a minute
-            result = probes.train(name)
-            path = probes.save(name, result, overwrite=options.overwrite)
+        elif accelerator.is_main_process:  # these take minutes, and one process
+            family = probes if name in probes.CONFIGS else vae
+            result = family.train(name)
+            path = family.save(name, result, overwrite=options.overwrite)
             print(f"{name}: {result.cpu_seconds:.0f} s of CPU time, saved as {path}")
     accelerator.end_training()
 
@@ -111,9 +112,10 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    for title, configs in {"models": zoo.CONFIGS, "probes": probes.CONFIGS}.items():
+    families = {"models": zoo, "probes": probes, "autoencoders": vae}
+    for title, family in families.items():
         print(title)
-        for name in configs:
+        for name in family.CONFIGS:
             try:
                 card = checkpoints.card(name)
                 state = (

@@ -116,9 +116,8 @@ class Run:
         self.profile, self.seed = parameters["PROFILE"], parameters["SEED"]
         self._claims: dict[str, dict] = {}
         self._verdicts: dict[str, dict] = {}
-        official = as_committed and self.profile == "default" and self.seed == 0
-        stem = name if official else f"{name}.{self.profile}.seed{self.seed}"
-        self._results = (RESULTS if official else Path.cwd()) / f"{stem}.json"
+        self._official = as_committed and self.profile == "default" and self.seed == 0
+        self._results = self.path(RESULTS / f"{name}.json")
         self._hypotheses = json.loads(HYPOTHESES.read_text())
 
     def generator(self, key: str) -> torch.Generator:
@@ -128,6 +127,15 @@ class Run:
     def n(self, *, fast, default, full):
         """The value for the run's profile."""
         return {"fast": fast, "default": default, "full": full}[self.profile]
+
+    def path(self, committed: Path) -> Path:
+        """Where this run writes a file that is committed under this path: there, if this is the
+        run that the book shows (profile default, seed 0, own parameters as committed), else in
+        the working directory, with profile and seed in its name."""
+        if self._official:
+            return committed
+        name = f"{committed.stem}.{self.profile}.seed{self.seed}{committed.suffix}"
+        return Path.cwd() / name
 
     def table(
         self, name: str, function: Callable[..., dict], tasks: Sequence[dict], again: int
@@ -270,8 +278,7 @@ class Run:
         print(f"{hypothesis} {verdict}: {because}")
 
     def finish(self) -> None:
-        """Write the claims: to ``data/results`` if this is the run that the book shows (profile
-        default, seed 0, own parameters as committed), else to the working directory."""
+        """Write the claims, to ``data/results`` or elsewhere; see :meth:`path`."""
         results = {
             "notebook": self.name,
             "parameters": self.parameters,

@@ -7,6 +7,7 @@ CHECKPOINTS = ROOT / "data" / "checkpoints"
 TABLES = ROOT / "data" / "tables"
 RESULTS = ROOT / "data" / "results"
 NOTEBOOKS = ROOT / "notebooks"
+FRAMES = NOTEBOOKS / "frames"
 HYPOTHESES = ROOT / "data" / "hypotheses.json"
 # Set in the environment by `make run`: what the notebook finds goes on record.
 RECORD = "DIFFOT_RECORD"

@@ -1,0 +1,435 @@
+"""Conditional variational autoencoders: what diffusion models are compared with.
+
+The same latent under different labels: an autoencoder has one prior and one decoder for all
+labels too, but its loss ties its map to no diffusion process. What its images have in common, a
+diffusion model's may have in common for no deeper reason (Khrulkov & Oseledets 2022, section 3.5,
+compare with a conditional GAN).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from diffot import checkpoints, zoo
+from diffot.datasets.images import LabeledImages
+from diffot.errors import require, unknown_name
+from diffot.paths import CHECKPOINTS
+from diffot.seeds import generator
+
+GROUPS = 8  # of channels that are normalized together
+BATCH = 250  # images at a time where nothing is learned
+
+
+class ConditionalVAE(nn.Module):
+    r"""A convolutional variational autoencoder that is told labels (Kingma & Welling 2014; Sohn,
+    Lee & Yan 2015).
+
+    The prior is :math:`z \sim N(0, I)` whatever the labels y; the decoder says :math:`p(x|z, y)
+    = N(d(z, y), \sigma^2 I)` with one learned :math:`\sigma` for all pixels, which leaves no
+    weight between the two terms of the bound to be chosen (Rybkin, Daniilidis & Levine 2021);
+    the encoder says :math:`q(z|x, y)`, normal with independent coordinates. Each level halves
+    the resolution by a 4 x 4 convolution, on the way up by a transposed one. Labels enter as one
+    learned vector for each class, beside the features of the image and beside the latent.
+
+    Args:
+        labels: number of classes of each label, as in ``{"smile": 2, "hair_color": 5}``.
+        channels, size: of the images; the size in pixels is a multiple of 2^levels.
+        widths: channels of each level, multiples of 8.
+        latents: dimension k of the latents.
+        embedding: length of the vector that carries the labels.
+
+    Raises:
+        ValueError: if there are no labels, or sizes do not fit.
+    """
+
+    def __init__(
+        self,
+        labels: Mapping[str, int],
+        channels: int = 3,
+        size: int = 32,
+        widths: Sequence[int] = (32, 64, 128),
+        latents: int = 64,
+        embedding: int = 64,
+    ):
+        super().__init__()
+        require(len(labels) > 0, "there are no labels to be told")
+        require(
+            len(widths) > 0 and all(width % GROUPS == 0 for width in widths),
+            f"widths are {tuple(widths)}; expected multiples of {GROUPS}, one for each level",
+        )
+        require(
+            size % 2 ** len(widths) == 0,
+            f"images of {size} pixels cannot be halved {len(widths)} times; use fewer levels",
+        )
+        self.labels, self.latents = dict(labels), latents
+        self.shape = (channels, size, size)
+        side = size // 2 ** len(widths)
+        features, hidden = widths[-1] * side**2, 2 * widths[-1]
+        self.label = nn.ModuleDict(
+            {name: nn.Embedding(classes, embedding) for name, classes in self.labels.items()}
+        )
+        down, up = [], []
+        for start, end in zip([channels, *widths], widths):
+            convolution = nn.Conv2d(start, end, 4, stride=2, padding=1)
+            down += [convolution, nn.GroupNorm(GROUPS, end), nn.SiLU()]
+        for start, end in zip(reversed(widths), [*reversed(widths[:-1]), channels]):
+            convolution = nn.ConvTranspose2d(start, end, 4, stride=2, padding=1)
+            up += [nn.GroupNorm(GROUPS, start), nn.SiLU(), convolution]
+        self.down, self.up = nn.Sequential(*down, nn.Flatten()), nn.Sequential(*up)
+        self.posterior = nn.Sequential(
+            nn.Linear(features + embedding, hidden), nn.SiLU(), nn.Linear(hidden, 2 * latents)
+        )
+        self.start = nn.Sequential(
+            nn.Linear(latents + embedding, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, features),
+            nn.Unflatten(1, (widths[-1], side, side)),
+        )
+        # about the spread of images around their mean, from where it falls
+        self.log_sigma = nn.Parameter(torch.tensor(-1.0))
+
+    def encode(self, images: Tensor, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the variance of q(z|x, y), shape (B, k) each.
+
+        Args:
+            images: shape (B, channels, size, size), values in [-1, 1].
+            labels: all labels of the images, whole numbers of shape (B,).
+
+        Raises:
+            ValueError: for images of another shape, or labels that are missing or unknown.
+        """
+        require(
+            images.ndim == 4 and tuple(images.shape[1:]) == self.shape,
+            f"images have shape {tuple(images.shape)}; expected (B, "
+            f"{', '.join(map(str, self.shape))})",
+        )
+        told = self._tell(labels, len(images))
+        mean, log_variance = self.posterior(torch.cat([self.down(images), told], 1)).chunk(2, 1)
+        return mean, log_variance
+
+    def decode(self, z: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
+        """The mean d(z, y) of p(x|z, y), shape (B, channels, size, size); not clamped.
+
+        Args:
+            z: latents, shape (B, k).
+            labels: whole numbers of shape (B,) for every label.
+
+        Raises:
+            ValueError: for latents of another shape, or labels that are missing or unknown.
+        """
+        require(
+            z.ndim == 2 and z.shape[1] == self.latents,
+            f"latents have shape {tuple(z.shape)}; expected (B, {self.latents})",
+        )
+        return self.up(self.start(torch.cat([z, self._tell(labels, len(z))], 1)))
+
+    def _tell(self, labels: Mapping[str, Tensor], count: int) -> Tensor:
+        """The vector that stands for the labels, shape (count, embedding)."""
+        for name in labels:
+            require(name in self.labels, unknown_name("label", name, self.labels))
+        told = 0
+        for name, classes in self.labels.items():
+            require(name in labels, f"label {name!r} is missing; all are needed: "
+                    f"{', '.join(self.labels)}")  # fmt: skip
+            index = labels[name]
+            require(
+                index.shape == (count,) and bool(((index >= 0) & (index < classes)).all()),
+                f"label {name!r} has shape {tuple(index.shape)} and values "
+                f"{sorted(set(index.flatten().tolist()))[:9]}; expected shape ({count},) and "
+                f"values 0 to {classes - 1}",
+            )
+            told = told + self.label[name](index)
+        return told
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    r"""Divergence of :math:`N(m, \operatorname{diag} e^l)` from N(0, I), in nats.
+
+    :math:`\tfrac12 \sum_i (m_i^2 + e^{l_i} - l_i - 1)` (Kingma & Welling 2014, appendix B).
+
+    Args:
+        mean, log_variance: m and l, shape (B, k).
+
+    Returns:
+        Shape (B,).
+    """
+    return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(1)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The two terms of the evidence lower bound of each image, in nats, shape (B,) each.
+
+    ``log_likelihood`` is log p(x|z, y) of one z drawn from q(z|x, y); ``divergence`` that of
+    q(z|x, y) from the prior. The bound is their difference.
+    """
+
+    log_likelihood: Tensor
+    divergence: Tensor
+
+    @property
+    def elbo(self) -> Tensor:
+        """log p(x|y) is at least the mean of this, shape (B,)."""
+        return self.log_likelihood - self.divergence
+
+
+def evidence_bound(
+    network: ConditionalVAE,
+    images: Tensor,
+    labels: Mapping[str, Tensor],
+    generator: torch.Generator,
+) -> Bound:
+    r"""The evidence lower bound :math:`E_q \log p(x|z, y) - KL(q(z|x, y) \| N(0, I))` with one
+    draw of z for each image; weight of the divergence 1. Arguments as for
+    :meth:`ConditionalVAE.encode`."""
+    mean, log_variance = network.encode(images, labels)
+    z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
+    squares = (images - network.decode(z, labels)).square().flatten(1)
+    log_sigma = network.log_sigma
+    log_likelihood = -(
+        squares.sum(1) / (2 * (2 * log_sigma).exp())
+        + squares.shape[1] * (log_sigma + math.log(2 * math.pi) / 2)
+    )
+    return Bound(log_likelihood, kl_divergence(mean, log_variance))
+
+
+# --- Named autoencoders, as in diffot.zoo and diffot.probes -------------------------------------
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """A recipe.
+
+    ``data`` and ``test`` are data sets as in :func:`diffot.zoo.load_images`, ``labels`` those of
+    theirs that the network is told; ``network`` holds further arguments of
+    :class:`ConditionalVAE`. The learning rate is AdamW's at its highest; it rises and falls
+    in one cycle.
+    """
+
+    data: dict
+    test: dict
+    labels: dict[str, int]
+    network: dict = field(default_factory=dict)
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    seed: int = 0
+
+
+_TOLD = zoo.config("Faces32Conditional")
+
+CONFIGS = {
+    "FacesVAE32": VAEConfig(
+        data=_TOLD.data,
+        test={**_TOLD.data, "n": 500, "seed": 200},
+        labels=_TOLD.network["labels"],
+    ),
+}
+
+
+@dataclass(frozen=True)
+class VAEResult:
+    """What training leaves behind: the network, the mean negative bound of each epoch in nats,
+    and times in seconds; ``cpu_seconds`` counts all threads."""
+
+    network: ConditionalVAE
+    losses: list[float]
+    seconds: float
+    cpu_seconds: float
+
+
+def config(name: str) -> VAEConfig:
+    """The recipe of an autoencoder.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones.
+    """
+    require(name in CONFIGS, unknown_name("autoencoder", name, CONFIGS))
+    return CONFIGS[name]
+
+
+def fit(data: LabeledImages, recipe: VAEConfig, progress: bool = True) -> VAEResult:
+    """Fit an autoencoder to labeled images by the evidence lower bound.
+
+    Args:
+        data: at least one full batch, with the labels of the recipe.
+        recipe: all but its data sets. The same seed on the same machine with as many threads
+            gives the same weights.
+
+    Raises:
+        ValueError: if the images lack a label, or there are too few of them.
+        FloatingPointError: if the loss stops being finite.
+    """
+    _check_labels(data, recipe)
+    require(
+        len(data) >= recipe.batch_size and recipe.epochs >= 1,
+        f"{len(data)} images and {recipe.epochs} epochs; expected at least {recipe.batch_size} "
+        "(the batch size) and 1",
+    )
+    start, cpu_start = time.perf_counter(), time.process_time()
+    channels, size, _ = data.pixels.shape[1:]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = ConditionalVAE(recipe.labels, channels, size, **recipe.network)
+    network.to(memory_format=torch.channels_last)
+    steps = len(data) // recipe.batch_size
+    optimizer = torch.optim.AdamW(network.parameters())
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, recipe.epochs * steps
+    )
+    draws = generator(recipe.seed, "training an autoencoder")
+    losses = []
+    with tqdm(
+        total=recipe.epochs * steps * recipe.batch_size,
+        desc="autoencoder",
+        unit=" images",
+        disable=not progress,
+    ) as bar:
+        for _ in range(recipe.epochs):
+            total = 0.0
+            order = torch.randperm(len(data), generator=draws)
+            for batch in order.split(recipe.batch_size)[:steps]:
+                drawn = data.at(batch)
+                labels = {name: drawn.labels[name] for name in recipe.labels}
+                loss = -evidence_bound(network, drawn.images, labels, draws).elbo.mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                rate.step()
+                total += float(loss.detach())
+                bar.update(recipe.batch_size)
+            losses.append(total / steps)
+            bar.set_postfix(loss=f"{losses[-1]:.0f}")
+            if not math.isfinite(losses[-1]):
+                raise FloatingPointError(
+                    f"the loss is no longer finite after {len(losses)} epochs; lower the "
+                    f"learning rate (now {recipe.learning_rate})"
+                )
+    return VAEResult(
+        network.eval().requires_grad_(False),
+        losses,
+        time.perf_counter() - start,
+        time.process_time() - cpu_start,
+    )
+
+
+def train(name: str, progress: bool = True) -> VAEResult:
+    """Train an autoencoder by its recipe; about seven minutes on one processor core. Nothing is
+    written."""
+    recipe = config(name)
+    return fit(zoo.load_images(recipe.data), recipe, progress)
+
+
+def evaluate(network: ConditionalVAE, data: LabeledImages, seed: int = 0) -> dict[str, float]:
+    """How well an autoencoder describes images, as means over them.
+
+    Returns:
+        ``negative_elbo`` and its part ``divergence``, in nats; ``rmse``, the root mean square
+        difference of images and the decoded means of their codes; ``rmse_other_latent``, the
+        same for codes of other images with the labels of this one; and ``rmse_labels_only``, for
+        the latent 0. Pixels lie in [-1, 1].
+
+    Raises:
+        ValueError: if there are no images, or they lack a label.
+    """
+    _check_labels(data, network)
+    require(len(data) > 0, "there are no images to evaluate on")
+    draws = generator(seed, "evaluating an autoencoder")
+    bounds, divergences, errors = [], [], []
+    with torch.no_grad():
+        for part in torch.arange(len(data)).split(BATCH):
+            drawn = data.at(part)
+            x, labels = drawn.images, {name: drawn.labels[name] for name in network.labels}
+            bound = evidence_bound(network, x, labels, draws)
+            bounds.append(bound.elbo)
+            divergences.append(bound.divergence)
+            code, _ = network.encode(x, labels)
+            latents = (code, code.roll(1, 0), torch.zeros_like(code))
+            decoded = torch.stack([network.decode(z, labels) for z in latents])
+            errors.append((decoded - x).square().flatten(2).mean(2))
+    rmse = torch.cat(errors, 1).mean(1).sqrt().tolist()
+    return {
+        "negative_elbo": -float(torch.cat(bounds).mean()),
+        "divergence": float(torch.cat(divergences).mean()),
+        "rmse": rmse[0],
+        "rmse_other_latent": rmse[1],
+        "rmse_labels_only": rmse[2],
+    }
+
+
+def save(
+    name: str, result: VAEResult, folder: Path = CHECKPOINTS, overwrite: bool = False
+) -> Path:
+    """Evaluate an autoencoder on its test images as it is stored, in half precision, and write
+    its weights and card.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        FileExistsError: if there is a checkpoint already and ``overwrite`` is not set.
+    """
+    recipe = config(name)
+    checkpoints.check_free(name, folder, overwrite)
+    weights = {key: value.half() for key, value in result.network.state_dict().items()}
+    stored = _build(recipe.labels, result.network.shape, recipe.network, weights)
+    evaluation = evaluate(stored, zoo.load_images(recipe.test))
+    description = {
+        **asdict(recipe),
+        "shape": result.network.shape,
+        "parameters": sum(p.numel() for p in result.network.parameters()),
+        "seconds": round(result.seconds, 1),
+        "cpu_seconds": round(result.cpu_seconds, 1),
+        "losses": [round(loss, 2) for loss in result.losses],
+        "evaluation": {key: round(value, 5) for key, value in evaluation.items()},
+    }
+    return checkpoints.save(name, weights, description, folder, overwrite)
+
+
+def card(name: str, folder: Path = CHECKPOINTS) -> dict:
+    """The card of a trained autoencoder: recipe, cost, losses, evaluation and hash.
+
+    Raises:
+        ValueError: for an unknown name. FileNotFoundError: for one not trained yet.
+    """
+    config(name)
+    return checkpoints.card(name, folder)
+
+
+def load(name: str, folder: Path = CHECKPOINTS) -> ConditionalVAE:
+    """A trained autoencoder, its weights as float32.
+
+    Raises:
+        ValueError: for an unknown name, or if the weights do not match the hash in the card.
+        FileNotFoundError: if it has not been trained or a file is missing.
+    """
+    description = card(name, folder)
+    weights = checkpoints.load(name, folder)
+    return _build(description["labels"], description["shape"], description["network"], weights)
+
+
+def _build(
+    labels: Mapping[str, int], shape: Sequence[int], network: dict, weights: Mapping[str, Tensor]
+) -> ConditionalVAE:
+    channels, size, _ = shape
+    built = ConditionalVAE(labels, channels, size, **network)
+    built.load_state_dict(weights)
+    return built.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _check_labels(data: LabeledImages, told: VAEConfig | ConditionalVAE) -> None:
+    for label, classes in told.labels.items():
+        require(label in data.classes, unknown_name("label", label, data.classes))
+        require(
+            len(data.classes[label]) == classes,
+            f"one of {classes} classes of {label} is to be told, and the images have "
+            f"{', '.join(data.classes[label])}; correct the recipe",
+        )
