@@ -53,8 +53,9 @@ def code_hash(path: Path) -> str:
     if "diffot.checkpoints" in trees:
         for path in sorted(CHECKPOINTS.glob("*.json")):
             card = json.loads(path.read_text())
+            data = card.get("data")
             # a notebook may put a model's name together from that of its data and a suffix
-            if path.stem in source or str(card.get("data")) in source:
+            if path.stem in source or (isinstance(data, str) and data in source):
                 digest.update(card["sha256"].encode())
     for path in sorted(TABLES.glob("*.jsonl")):
         if f'"{path.stem}"' in source:
