@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from diffot import image_measures, latent_measures, probes, zoo
+from diffot import image_measures, latent_measures, probes, vae, zoo
 
 SHAPE = (3, 32, 32)
 
@@ -150,3 +150,29 @@ def test_a_round_trip_of_digits(tmp_path, monkeypatch):
     assert row["distance"] < apart / 2
     assert "digit" in zoo.load_images({"set": "digits", "n": 1}).classes
     assert row["attribute_digit"] > 0.8
+
+
+def test_copies_are_near_and_new_faces_are_not(monkeypatch):
+    known = zoo.load_images({**zoo.config("Faces32A").data, "n": 300})
+    others = image_measures.held_out("Faces32A", 400).images
+    monkeypatch.setattr(zoo, "dataset", lambda name: known)
+    for drawn, ratio, share in ((known.images, 0, 1), (others[200:], 1, 0.01)):
+        monkeypatch.setattr(
+            latent_measures, "decode", lambda name, n, steps, seed, drawn=drawn: drawn[:n]
+        )
+        row = latent_measures.measure_copies("Faces32A", 200, 5, seed=0)
+        assert row["ratio"] == pytest.approx(ratio, abs=4 * row["ratio_error"] + 1e-6)
+        assert row["share"] == pytest.approx(share, abs=4 * row["share_error"] + 1e-6)
+
+
+def test_an_autoencoder_agrees_with_itself_and_does_what_it_is_told():
+    n = 60
+    same = latent_measures.measure_autoencoders("FacesVAE32", "FacesVAE32", "the same", n, seed=0)
+    assert same["pixels"] == pytest.approx(1) and same["attribute_smile"] == 1
+    others = latent_measures.measure_autoencoders("FacesVAE32", "FacesVAE32", "others", n, seed=0)
+    labels = vae.CONFIGS["FacesVAE32"].test | {"n": 2 * n}
+    background = zoo.load_images(labels).labels["background"]
+    equal = float((background[:n] == background[n:]).double().mean())
+    assert others["attribute_background"] == pytest.approx(equal, abs=0.1)
+    with pytest.raises(ValueError, match="told"):
+        latent_measures.measure_autoencoders("FacesVAE32", "FacesVAE32", "all", n, seed=0)

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffot import agreement, image_measures, probes, zoo
+from diffot import agreement, image_measures, probes, quality, vae, zoo
 from diffot.agreement import PermutationTest
 from diffot.attributes import AttributeProbe
-from diffot.errors import require
+from diffot.errors import require, unknown_name
 from diffot.latent_maps import decode, encode, latents, parse, translate
 from diffot.quality import Estimate, jackknife
 from diffot.seeds import generator
@@ -226,6 +226,57 @@ def measure_assignment(
     found = agreement.assignment_fixed(held_out.images, z)
     moved = float((order != torch.arange(n)).double().mean())
     return {"fixed": found.fixed, "excess": found.excess, "shuffled": moved}
+
+
+def measure_copies(name: str, n: int, steps: int, seed: int) -> dict[str, float]:
+    """How near a map's images are to the images that its model was trained on.
+
+    Args:
+        name: a map; others are as in :func:`measure_pair`.
+
+    Returns:
+        One row: ``ratio`` and ``share`` of :class:`~diffot.quality.Nearness`, against n held-out
+        images, with their errors.
+    """
+    model = parse(name, steps).model
+    known = zoo.dataset(model).images
+    drawn = decode(name, n, steps, seed).clamp(-1, 1)
+    others = image_measures.held_out(model, n).images
+    near = quality.nearness(
+        quality.nearest_distances(drawn, known), quality.nearest_distances(others, known)
+    )
+    return _estimate_columns("ratio", near.ratio) | _estimate_columns("share", near.share)
+
+
+def measure_autoencoders(
+    first: str, second: str, told: str, n: int, seed: int
+) -> dict[str, float]:
+    """How much the images of the same latents under two conditional autoencoders have in common.
+
+    A control: nothing in the training of an autoencoder asks for optimal transport.
+
+    Args:
+        first, second: names in ``vae.CONFIGS``; the same one twice for one network.
+        told: ``"the same"`` if both are told the labels of the same n held-out images,
+            ``"others"`` if the second is told those of the next n, which differ at random.
+        seed: of the latents and of the permutations.
+
+    Returns:
+        The row of :func:`compare`.
+    """
+    require(told in ("the same", "others"), unknown_name("told", told, ("the same", "others")))
+    networks = [vae.load(name) for name in (first, second)]
+    held_out = zoo.load_images({**vae.config(first).test, "n": 2 * n})
+    parts = (slice(0, n), slice(0, n) if told == "the same" else slice(n, 2 * n))
+    draws = generator(seed, f"autoencoders {first} and {second}, {told}")
+    z = torch.randn(n, networks[0].latents, generator=draws)
+    with torch.no_grad():
+        x, y = (
+            network.decode(z, {label: held_out.labels[label][part] for label in network.labels})
+            for network, part in zip(networks, parts)
+        )
+    probe = probes.load("FacesProbe32")
+    return compare(x, y, probe, probe, draws)
 
 
 def _probe(name: str) -> AttributeProbe | None:
