@@ -26,6 +26,14 @@ KINDS = {"exact": EXACT, "thesis": _PALETTE[3], "linear": _PALETTE[5], "SiLU": _
 # One color per map where several maps of the same latents are compared.
 MAPS = {"flow": EXACT, "CDF": "#c51b7d", "CDF, y first": "#f18fc4", "optimal": "#00806e"}
 DATA = "#cfcfcf"
+IMAGE_MODELS = {
+    "Faces32A": EXACT,
+    "Faces32B": _PALETTE[9],
+    "Faces32Conditional": _PALETTE[0],
+    "Animals32": _PALETTE[3],
+    "Digits28": _PALETTE[7],
+}
+_OTHERS = [EXACT, _PALETTE[9], _PALETTE[1], _PALETTE[2], _PALETTE[4], _PALETTE[6]]
 
 
 def use_style() -> None:
@@ -611,18 +619,45 @@ def legend_of(ax: Axes, other: Axes, title: str) -> None:
     ax.legend(*other.get_legend_handles_labels(), title=title, loc="center", ncols=2)
 
 
-def distance_against_steps(
-    ax: Axes, counts: Sequence[int], lines: Mapping[str, tuple[Sequence, Sequence]], ylabel: str
+def error_lines(
+    ax: Axes,
+    x: Sequence[float],
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    xlabel: str,
+    ylabel: str,
+    yscale: str = "linear",
+    ticks: Sequence[str] = (),
 ) -> None:
-    """Distances from the image of the most steps, with error bars of two standard errors; each
-    line is named and given by its values and standard errors."""
-    for (name, (value, error)), color in zip(lines.items(), (EXACT, *_PALETTE)):
+    """Lines over a logarithmic axis, each named and given by its values and standard errors; bars
+    of two standard errors. Models have their colors. ``ticks`` are names for the places x."""
+    others = iter(_OTHERS)
+    for (name, (value, error)), marker in zip(lines.items(), "osD^vP"):
+        color = IMAGE_MODELS.get(name) or next(others)
         bars = [2 * e for e in error]
-        ax.errorbar(counts, value, yerr=bars, marker="o", color=color, label=name, capsize=3)
-    ax.set(xscale="log", yscale="log", xlabel="DDIM steps", ylabel=ylabel)
-    ax.set_xticks(counts, [str(count) for count in counts])
+        ax.errorbar(x, value, yerr=bars, marker=marker, color=color, label=name, capsize=3)
+    ax.set(xscale="log", yscale=yscale, xlabel=xlabel, ylabel=ylabel)
+    ax.set_xticks(x, ticks or [f"{value:,g}" for value in x])
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.legend()
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def dots_and_chance(
+    ax: Axes, rows: Mapping[str, tuple[float, float, float, float]], xlabel: str
+) -> None:
+    """One row for each comparison: a dot with a bar of two standard errors, and in gray the same
+    for random pairings; name to (value, error, mean by chance, deviation by chance)."""
+    places = range(len(rows))
+    value, error, chance, deviation = np.array(list(rows.values())).T
+    ax.errorbar(
+        chance, places, xerr=2 * deviation, fmt="|", color=PRIOR, capsize=3, label="random pairs"
+    )
+    ax.errorbar(
+        value, places, xerr=2 * error, fmt="o", color=EXACT, capsize=3, label="the same latent"
+    )
+    ax.set_yticks(places, list(rows), fontsize="small")
+    ax.set(xlabel=xlabel, ylim=(len(rows) - 0.4, -0.6))
+    ax.grid(axis="x", color="0.9")
+    ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
 
 
 def _mosaic(images: Tensor, columns: int) -> np.ndarray:
