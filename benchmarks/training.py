@@ -154,10 +154,10 @@ def main():
     share = torch.full((16,), 0.5)
     predictor, free = (NetworkPredictor(net, schedule, "v") for net in (network, Free()))
     times = {"ddim": [], "bare": [], "free": []}
-    for _ in range(25):
-        times["ddim"].append(seconds(lambda: samplers.ddim(predictor, z, 5)))
-        times["bare"].append(seconds(lambda: [network(z, share) for _ in range(5)]))
-        times["free"].append(seconds(lambda: samplers.ddim(free, z, 5)))
+    for _ in range(12):
+        times["ddim"].append(seconds(lambda: samplers.ddim(predictor, z, 20)))
+        times["bare"].append(seconds(lambda: [network(z, share) for _ in range(20)]))
+        times["free"].append(seconds(lambda: samplers.ddim(free, z, 20)))
     found = {name: statistics.median(values) for name, values in times.items()}
     print(
         f"ddim over a bare loop, batches of {len(z)}: {found['ddim'] / found['bare']:.3f} (ratio "
