@@ -43,13 +43,18 @@ def test_form(path):
         assert word in cells[0].source
     assert list(declared_parameters(path))[:2] == ["PROFILE", "SEED"]
     assert path.stat().st_size <= 1.5e6
-    figures = [
-        c for c in cells if any("image/png" in o.get("data", {}) for o in c.get("outputs", []))
-    ]
+    figures, sliders = (
+        [c for c in cells if any(seen(o.get("data", {})) for o in c.get("outputs", []))]
+        for seen in (
+            lambda data: "image/png" in data,
+            lambda data: "frame-slider" in data.get("text/html", ""),
+        )
+    )
     assert figures
-    for cell in figures:
-        described = cell.metadata["mystnb"]
-        assert len(described["image"]["alt"]) > 40 and len(described["figure"]["caption"]) > 40
+    for cell in figures + sliders:
+        assert len(cell.metadata["mystnb"]["figure"]["caption"]) > 40
+    for cell in figures:  # a slider's HTML has its own description
+        assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40
 
 
 @each
