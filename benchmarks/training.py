@@ -40,6 +40,7 @@ class Diffusers(nn.Module):
             down_block_types=["DownBlock2D"] * 3,
             up_block_types=["UpBlock2D"] * 3,
             norm_num_groups=8,
+            add_attention=False,
         )
 
     def forward(self, x, share):
@@ -128,10 +129,7 @@ def main():
         print(f"{name}: {size / 1e6:.2f} M parameters")
         steps[f"{name}, float32"] = trainer(build(), False)
         steps[f"{name}, bfloat16"] = trainer(build(), True)
-        if name != "ours":  # the best of either, for them
-            steps[f"{name}, bfloat16, channels last"] = trainer(
-                build().to(memory_format=last), True
-            )
+        steps[f"{name}, bfloat16, channels last"] = trainer(build().to(memory_format=last), True)
         network = build().to(memory_format=last).requires_grad_(False)
         samples[name] = lambda f=network: f(torch.zeros(BATCH, 3, 32, 32), torch.ones(BATCH))
 

@@ -49,7 +49,7 @@ def test_a_model_that_copies_is_found_out(monkeypatch):
     copied = zoo.load_images({**zoo.config("Digits28").data, "n": 300}).images
     schedule = zoo.config("Digits28").schedule
     monkeypatch.setattr(zoo, "load", lambda name: EmpiricalPredictor(copied, schedule))
-    row = image_measures.measure_quality("Digits28", "DigitsProbe28", 100, 20, 300, seed=0)
+    row = image_measures.measure_quality("Digits28", "", "DigitsProbe28", 100, 20, 300, seed=0)
     table = image_measures.unfold(row)
     assert table.loc["samples", "nearest_share"] > 0.95
     assert table.loc["samples", "nearest_ratio"] < 0.05
@@ -61,7 +61,7 @@ def test_a_model_that_copies_is_found_out(monkeypatch):
     monkeypatch.setattr(
         zoo, "load", lambda name: EmpiricalPredictor(zoo.dataset(name).images[-300:], schedule)
     )
-    row = image_measures.measure_quality("Digits28", "DigitsProbe28", 100, 20, 300, seed=0)
+    row = image_measures.measure_quality("Digits28", "", "DigitsProbe28", 100, 20, 300, seed=0)
     assert image_measures.unfold(row).loc["samples", "nearest_ratio"] > 0.9
 
 
@@ -104,8 +104,15 @@ def test_a_model_that_listens_to_one_label_only(monkeypatch):
             return as_predictor(noise, schedule)
 
     monkeypatch.setattr(zoo, "load", lambda name: HardOfHearing())
-    row = image_measures.measure_told("Faces32Conditional", "FacesProbe32", 200, 5, seed=0)
+    listening = zoo.config("Faces32Conditional")
+    monkeypatch.setitem(zoo.CONFIGS, "Faces32A", listening)
+    row = image_measures.measure_told("Faces32A", "", "FacesProbe32", 200, 5, seed=0)
     assert row["told_background"] > 0.98 and row["chance_background"] < 0.4
     for label in ("smile", "skin"):
         chance = row[f"chance_{label}"]
         assert abs(row[f"told_{label}"] - chance) < 4 * (chance * (1 - chance) / 200) ** 0.5
+
+
+def test_other_weights_than_those_of_the_table_are_refused():
+    with pytest.raises(ValueError, match="abc was to be measured; compute the table anew"):
+        image_measures.measure_steps("Digits28", "abc", "DigitsProbe28", 2, seed=0)

@@ -158,6 +158,22 @@ def test_a_planted_change_of_frequencies_is_found_within_its_error(generator):
     assert errors.mean() == pytest.approx(values.std(), rel=4 / (2 * 400) ** 0.5)
 
 
+def test_frequencies_that_tie_have_an_error():
+    """Two classes, as many images of each in both sets."""
+
+    class ReadsFirstPixel:
+        def __init__(self):
+            self.classes = {"kind": ("no", "yes")}
+
+        def classify(self, images):
+            return {"kind": images[:, 0, 0, 0].long()}
+
+    x = (torch.arange(400) % 2).float()[:, None, None, None]
+    row = quality.attribute_distances(ReadsFirstPixel(), x, x).loc["kind"]
+    assert row["total_variation"] == 0
+    assert row["error"] == pytest.approx((2 * 0.25 / 400) ** 0.5)
+
+
 def test_attributes_of_images_are_compared(data, probe):
     """Every other digit 8 left out of one set."""
     held_out = data[1]

@@ -1,6 +1,10 @@
 """What trained models of images draw, measured: each function gives one row of a table.
 
-Samples are drawn with DDIM from N(0, I) and clamped to [-1, 1], as they are when shown.
+Samples are drawn with DDIM from N(0, I). They are clamped to [-1, 1] for all but the distances
+between numbers of steps.
+
+A function is told the first digits of the hash of the model's ``weights``, as its card has them,
+and refuses other weights: a table is about the weights that its tasks name.
 """
 
 from __future__ import annotations
@@ -19,17 +23,18 @@ from diffot.predictors import NoisePredictor
 from diffot.seeds import generator
 
 COUNTS = (10, 20, 50, 100, 200, 500)  # of DDIM steps, each compared with T steps
-HELD_OUT = 200  # seed of images that no model (seed 0) and no probe (100 to 102) was trained on
+HELD_OUT = 200  # seed of images that no model (0 to 2) and no probe (100 to 102) was trained on
 BATCH = 50  # latents that pass through a network at a time
 
 
 def measure_quality(
-    model: str, probe: str, n: int, steps: int, train: int, seed: int
+    model: str, weights: str, probe: str, n: int, steps: int, train: int, seed: int
 ) -> dict[str, float]:
     """The quality of n samples of a model, beside real images and a Gaussian.
 
     Args:
         model: a name in ``zoo.CONFIGS``, of a model of images.
+        weights: see above.
         probe: a name in ``probes.CONFIGS``, of a probe for such images.
         n: number of samples, and of the held-out images that they are compared with.
         steps: of DDIM.
@@ -42,7 +47,7 @@ def measure_quality(
     """
     known = zoo.load_images({**zoo.config(model).data, "n": train}).images
     samples = sample(
-        zoo.load(model), known.shape[1:], n, steps, generator(seed, f"{model}, samples")
+        _load(model, weights), known.shape[1:], n, steps, generator(seed, f"{model}, samples")
     )
     table = quality.quality_table(
         samples,
@@ -68,11 +73,12 @@ def unfold(row: Mapping[str, object]) -> pandas.DataFrame:
     )
 
 
-def measure_steps(model: str, probe: str, n: int, seed: int) -> dict[str, float]:
+def measure_steps(model: str, weights: str, probe: str, n: int, seed: int) -> dict[str, float]:
     r"""How far few steps lead from where T steps lead, over n latents.
 
     Args:
         model: a name in ``zoo.CONFIGS``, of a model of images.
+        weights: see above.
         probe: a name in ``probes.CONFIGS``, of a probe for such images.
         n: number of latents, at least 2.
         seed: of the latents.
@@ -81,18 +87,20 @@ def measure_steps(model: str, probe: str, n: int, seed: int) -> dict[str, float]
         One row. For each number of steps N in ``COUNTS``: ``distance_N``, the mean of
         :func:`distances`; ``fall_N``, by what factor it falls to that of the next number; and
         ``changed_N``, the share of the images of which the probe reads any label otherwise. The
-        first two have standard errors, ``distance_N_error`` and ``fall_N_error``. And ``apart``,
-        the mean distance between the images of one latent and of the next.
+        first two have standard errors, ``distance_N_error`` and ``fall_N_error``; and
+        ``distance_N_most`` is the largest distance of any latent. And ``apart``, the mean
+        distance between the images of one latent and of the next.
     """
     shape = zoo.load_images({**zoo.config(model).data, "n": 1}).pixels.shape[1:]
     z = torch.randn(n, *shape, generator=generator(seed, f"{model}, latents"))
     reader = probes.load(probe)
-    *few, finest = in_steps(zoo.load(model), z, COUNTS)
+    *few, finest = in_steps(_load(model, weights), z, COUNTS)
     from_finest = {count: distances(x, finest).double() for count, x in zip(COUNTS, few)}
     row = {}
     for count, images in zip(COUNTS, few):
         row[f"distance_{count}"] = float(from_finest[count].mean())
         row[f"distance_{count}_error"] = float(from_finest[count].std() / n**0.5)
+        row[f"distance_{count}_most"] = float(from_finest[count].max())
         row[f"changed_{count}"] = float(differently_read(reader, images, finest).float().mean())
     for count, following in zip(COUNTS, COUNTS[1:]):
         further, nearer = from_finest[count], from_finest[following]
@@ -104,13 +112,16 @@ def measure_steps(model: str, probe: str, n: int, seed: int) -> dict[str, float]
     return {**row, "apart": float(distances(finest, finest.roll(1, 0)).mean())}
 
 
-def measure_told(model: str, probe: str, n: int, steps: int, seed: int) -> dict[str, float]:
+def measure_told(
+    model: str, weights: str, probe: str, n: int, steps: int, seed: int
+) -> dict[str, float]:
     r"""How often a conditional model draws what it is told.
 
     It is told the labels of n held-out images, all that it knows at once.
 
     Args:
         model: a name in ``zoo.CONFIGS``, of a conditional model of images.
+        weights: see above.
         probe: a name in ``probes.CONFIGS``, of a probe for such images.
         n: number of images.
         steps: of DDIM.
@@ -121,7 +132,7 @@ def measure_told(model: str, probe: str, n: int, steps: int, seed: int) -> dict[
         the class that the model was told, and ``chance_NAME``, what this would be if it had not
         listened, :math:`\sum_k p_k q_k` with the frequencies of told and of read classes.
     """
-    predictor = zoo.load(model)
+    predictor = _load(model, weights)
     others = held_out(model, n)
     told = {label: others.labels[label] for label in zoo.config(model).network["labels"]}
     z = torch.randn(n, *others.pixels.shape[1:], generator=generator(seed, f"{model}, told"))
@@ -193,3 +204,13 @@ def held_out(model: str, n: int) -> LabeledImages:
     if "seed" in data:
         return zoo.load_images({**data, "n": n, "seed": HELD_OUT})
     return zoo.load_images({**data, "n": data["n"] + n}).at(slice(data["n"], None))
+
+
+def _load(model: str, weights: str) -> NoisePredictor:
+    found = zoo.card(model)["sha256"]
+    require(
+        found.startswith(weights),
+        f"the weights of {model} have the hash {found[:12]}, and {weights} was to be measured; "
+        "compute the table anew",
+    )
+    return zoo.load(model)

@@ -178,7 +178,12 @@ class Run:
                 f"{fresh[numbers].iat[row, column]:.6g}, but the committed table says "
                 f"{old.iat[row, column]:.6g}; find out why, or compute the table anew"
             )
-        print(f"{name}: {len(chosen)} of {len(tasks)} rows computed again; they agree to 0.1 %")
+        if again:
+            print(
+                f"{name}: {len(chosen)} of {len(tasks)} rows computed again; they agree to 0.1 %"
+            )
+        else:
+            print(f"{name}: {len(tasks)} rows")
         return table
 
     def claim(

@@ -8,6 +8,7 @@ as many draws from a Gaussian: :func:`quality_table`. Images are tensors of shap
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -160,6 +161,15 @@ def _largest_difference(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.abs(x.mean(0) - y.mean(0)).max())
 
 
+def attribute_frequencies(probe: AttributeProbe, images: Tensor) -> dict[str, Tensor]:
+    """For each label the share of the images in each class, in the order of ``probe.classes``."""
+    read = probe.classify(images.float())
+    return {
+        label: read[label].bincount(minlength=len(names)).double() / len(images)
+        for label, names in probe.classes.items()
+    }
+
+
 def attribute_distances(probe: AttributeProbe, x: Tensor, y: Tensor) -> pandas.DataFrame:
     r"""How far apart the frequencies of attributes are in two sets of images.
 
@@ -167,27 +177,30 @@ def attribute_distances(probe: AttributeProbe, x: Tensor, y: Tensor) -> pandas.D
 
     Returns:
         One row for each label: ``total_variation``, :math:`\frac12 \sum_k |p_k - q_k|`, and its
-        standard ``error`` from the multinomial counts. Where the frequencies agree, the distance
-        is positive all the same, of the size of its error; more so for many classes.
+        standard ``error`` from the multinomial counts. Where the true frequencies agree, the
+        distance is positive all the same, of the size of its error; more so for many classes.
     """
-    read_x, read_y = probe.classify(x.float()), probe.classify(y.float())
+    frequencies_x, frequencies_y = (attribute_frequencies(probe, images) for images in (x, y))
     rows = {}
-    for label, names in probe.classes.items():
-        p, q = (
-            read[label].bincount(minlength=len(names)).double() / len(read[label])
-            for read in (read_x, read_y)
-        )
-        sign = (p - q).sign()
-        # the distance is half the difference of the means of sign over the images
+    for label in probe.classes:
+        p, q = frequencies_x[label], frequencies_y[label]
+        # the distance is half the difference of the means of these signs over the images; where
+        # frequencies tie, of the signs that vary most
+        signs = itertools.product(*[[s] if s else [-1.0, 1.0] for s in (p - q).sign().tolist()])
         variances = [
-            float((f * sign**2).sum() - (f * sign).sum() ** 2) / len(images)
-            for f, images in ((p, x), (q, y))
+            _variance(p, torch.tensor(sign)) / len(x) + _variance(q, torch.tensor(sign)) / len(y)
+            for sign in signs
         ]
         rows[label] = {
             "total_variation": float((p - q).abs().sum() / 2),
-            "error": sum(variances) ** 0.5 / 2,
+            "error": max(variances) ** 0.5 / 2,
         }
     return pandas.DataFrame.from_dict(rows, orient="index").rename_axis("label")
+
+
+def _variance(frequencies: Tensor, values: Tensor) -> float:
+    values = values.to(frequencies)
+    return max(float(frequencies @ values**2 - (frequencies @ values) ** 2), 0.0)
 
 
 def nearest_distances(images: Tensor, train: Tensor) -> np.ndarray:
@@ -264,10 +277,9 @@ def quality_table(
     Returns:
         The rows ``samples``, ``real images`` and ``Gaussian fit``, with ``n`` and the columns
         ``sliced_wasserstein``, ``feature_distance``, ``nearest_ratio`` and ``nearest_share``
-        (:class:`Nearness`), ``attribute_LABEL`` for each label (total variation distance), each
-        with its standard error in ``NAME_error``; and ``color_STATISTIC`` for each column of
-        :func:`color_statistics`, the largest difference in any channel, that of the means also
-        with a standard error.
+        (:class:`Nearness`), ``attribute_LABEL`` for each label (total variation distance),
+        ``color_brightness`` and ``color_contrast`` (the largest difference of the means in any
+        channel), each with its standard error in ``NAME_error``; and ``frequency_LABEL_CLASS``.
 
     Raises:
         ValueError: if there are too few held-out images, or more than 1 % of them are training
@@ -288,30 +300,35 @@ def quality_table(
     }
     directions = random_directions(train[0].numel(), DIRECTIONS, generator)
     reference_distances = nearest_distances(reference, train)
-    reference_colors = color_statistics(reference)
+    reference_colors = _colors(reference)
     table = {}
     for name, images in rows.items():
         near = nearness(nearest_distances(images, train), reference_distances)
         attributes = attribute_distances(probe, images, reference)
-        differences = (color_statistics(images) - reference_colors).abs().max()
-        spreads = differences.filter(like="_spread").add_prefix("color_")
         estimates = {
             "sliced_wasserstein": sliced_wasserstein(images, reference, directions),
             "feature_distance": feature_distance(probe, images, reference),
             "nearest_ratio": near.ratio,
             "nearest_share": near.share,
             **{
-                f"color_{statistic}": jackknife(_largest_difference, values, reference_values)
-                for (statistic, values), reference_values in zip(
-                    _colors(images).items(), _colors(reference).values()
+                f"color_{statistic}": jackknife(
+                    _largest_difference, values, reference_colors[statistic]
                 )
+                for statistic, values in _colors(images).items()
             },
             **{
                 f"attribute_{label}": Estimate(row["total_variation"], row["error"])
                 for label, row in attributes.iterrows()
             },
         }
-        table[name] = {"n": n, **spreads}
+        table[name] = {
+            "n": n,
+            **{
+                f"frequency_{label}_{kind}": float(share)
+                for label, shares in attribute_frequencies(probe, images).items()
+                for kind, share in zip(probe.classes[label], shares)
+            },
+        }
         for column, estimate in estimates.items():
             table[name][column] = estimate.value
             table[name][f"{column}_error"] = estimate.error

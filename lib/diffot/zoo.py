@@ -144,8 +144,8 @@ CONFIGS = {
     "Low2DSCurveSiLU": ModelConfig("Low2DSCurve", _CURVE, _SILU_MLP, _SILU),
 }
 
-# This project's models of images. Those at 32 pixels take about half an hour on two processor
-# cores, those at 64 are for a GPU.
+# This project's models of images. Those at 32 pixels take 35 to 45 minutes on one processor core,
+# those at 64 pixels are for a GPU and have not been trained.
 CONFIGS |= {
     "Faces32A": ModelConfig(_FACES, _IMAGES, _UNET, _V, "float16"),
     "Faces32B": ModelConfig(_FACES, _IMAGES, _SMALL_UNET, _V_SMALL, "float16"),
