@@ -85,11 +85,10 @@ def measure_steps(model: str, weights: str, probe: str, n: int, seed: int) -> di
 
     Returns:
         One row. For each number of steps N in ``COUNTS``: ``distance_N``, the mean of
-        :func:`distances`; ``fall_N``, by what factor it falls to that of the next number; and
-        ``changed_N``, the share of the images of which the probe reads any label otherwise. The
-        first two have standard errors, ``distance_N_error`` and ``fall_N_error``; and
-        ``distance_N_most`` is the largest distance of any latent. And ``apart``, the mean
-        distance between the images of one latent and of the next.
+        :func:`distances`, its standard error ``distance_N_error``, and ``distance_N_most``, the
+        largest; and ``changed_N``, the share of the images of which the probe reads any label
+        otherwise. And ``apart``, the mean distance between the images of one latent and of the
+        next.
     """
     shape = zoo.load_images({**zoo.config(model).data, "n": 1}).pixels.shape[1:]
     z = torch.randn(n, *shape, generator=generator(seed, f"{model}, latents"))
@@ -102,13 +101,6 @@ def measure_steps(model: str, weights: str, probe: str, n: int, seed: int) -> di
         row[f"distance_{count}_error"] = float(from_finest[count].std() / n**0.5)
         row[f"distance_{count}_most"] = float(from_finest[count].max())
         row[f"changed_{count}"] = float(differently_read(reader, images, finest).float().mean())
-    for count, following in zip(COUNTS, COUNTS[1:]):
-        further, nearer = from_finest[count], from_finest[following]
-        fall = further.mean() / nearer.mean()
-        row[f"fall_{count}"] = float(fall)
-        # of a ratio of means over the same latents, to first order
-        error = (further - fall * nearer).std() / nearer.mean() / n**0.5
-        row[f"fall_{count}_error"] = float(error)
     return {**row, "apart": float(distances(finest, finest.roll(1, 0)).mean())}
 
 

@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
 _PALETTE = sns.color_palette("colorblind", 10).as_hex()
@@ -610,13 +610,17 @@ def level_losses(
     """
     for line, name, color in zip(zip(*losses), names, sns.color_palette("viridis", len(names))):
         ax.plot(step, line, color=color, lw=1, label=name)
-    ax.set(yscale="log", xlabel="training step", ylabel="loss (mean squared error of v)")
+    # the same axis for all models, so that panels can be compared
+    ax.set(yscale="log", ylim=(0.015, 1.2), xlabel="training step", ylabel="loss (squared error)")
+    ax.xaxis.set_major_locator(MaxNLocator(2))
 
 
 def legend_of(ax: Axes, other: Axes, title: str) -> None:
     """Use these axes for the legend of others that share their lines."""
     ax.axis("off")
-    ax.legend(*other.get_legend_handles_labels(), title=title, loc="center", ncols=2)
+    ax.set_title("")
+    handles, labels = other.get_legend_handles_labels()
+    ax.legend(handles, labels, title=title, loc="center", ncols=2, fontsize="small")
 
 
 def error_lines(
