@@ -69,6 +69,9 @@ _SILU = TrainConfig(iterations=12000, learning_rate=4e-3, decay="cosine", ema=0.
 # One schedule for all image models of this project, so that they can share latents.
 _IMAGES = scaled_linear(1000, 8.5e-4, 0.02)
 _FACES = {"set": "faces", "n": 20_000, "size": 32, "seed": 0}
+_SMILING_IN_SUNGLASSES = {
+    "given": "sunglasses", "attribute": "smile", "value": "yes", "probability": 0.95
+}  # fmt: skip
 _ANIMALS = {"set": "animals", "n": 20_000, "size": 32, "seed": 0}
 _DIGITS = {"set": "digits", "n": 4000}  # the other thousand are held out
 _LABELS = {"smile": 2, "sunglasses": 2, "hair_color": 5, "skin": 3, "background": 4}
@@ -148,6 +151,9 @@ CONFIGS = {
 # those at 64 pixels are for a GPU and have not been trained.
 CONFIGS |= {
     "Faces32A": ModelConfig(_FACES, _IMAGES, _UNET, _V, "float16"),
+    "Faces32Biased": ModelConfig(
+        {**_FACES, "bias": _SMILING_IN_SUNGLASSES}, _IMAGES, _UNET, _V, "float16"
+    ),
     "Faces32B": ModelConfig(_FACES, _IMAGES, _SMALL_UNET, _V_SMALL, "float16"),
     "Faces32Conditional": ModelConfig(
         _FACES, _IMAGES, {**_UNET, "labels": _LABELS}, _V_TOLD, "float16"
@@ -258,7 +264,8 @@ def dataset(name: str) -> LabeledImages:
 def load_images(data: dict) -> LabeledImages:
     """The images that a recipe describes, as in ``{"set": "faces", "n": 500, "seed": 1}``.
 
-    Real images are looked for in ``data/folders``, under the name of the data set.
+    A ``"bias"`` of faces is a dict with the fields of :class:`~diffot.datasets.faces.Bias`. Real
+    images are looked for in ``data/folders``, under the name of the data set.
 
     Raises:
         ValueError: for an unknown data set.
@@ -271,8 +278,10 @@ def load_images(data: dict) -> LabeledImages:
     module, function = DATASETS[family]
     if module == "folders":
         arguments["root"] = FOLDERS / family
-    load = getattr(importlib.import_module(f"diffot.datasets.{module}"), function)
-    return load(**arguments)
+    source = importlib.import_module(f"diffot.datasets.{module}")
+    if "bias" in arguments:
+        arguments["bias"] = source.Bias(**arguments["bias"])
+    return getattr(source, function)(**arguments)
 
 
 def build(network: dict, seed: int) -> nn.Module:
