@@ -114,5 +114,5 @@ def test_a_model_that_listens_to_one_label_only(monkeypatch):
 
 
 def test_other_weights_than_those_of_the_table_are_refused():
-    with pytest.raises(ValueError, match="abc was to be measured; compute the table anew"):
+    with pytest.raises(ValueError, match="'abc' were to be measured; compute the table anew"):
         image_measures.measure_steps("Digits28", "abc", "DigitsProbe28", 2, seed=0)

@@ -1,5 +1,6 @@
 """Named maps against the samplers themselves, and the linear map against exact transport."""
 
+import joblib
 import pytest
 import torch
 
@@ -96,6 +97,8 @@ def test_names_of_maps():
         ("Faces32Conditional hair_color=green", "unknown class of hair_color 'green'.*red"),
         ("Faces32A steps=many", "'steps=many' in .* is not a number"),
         ("linear Faces32A steps=5", "unknown option"),
+        ("Faces32A told=1", "unknown option of 'Faces32A told=1' 'told'"),
+        ("Faces32Conditional told=1 smile=yes", "both chosen labels and those of drawn images"),
     ],
 )
 def test_wrong_names_are_explained(name, message):
@@ -165,3 +168,36 @@ def test_codes_and_translations_are_the_samplers(tmp_path, no_model):
     assert torch.equal(translate("Digits28", "Digits28 steps=6", 5, 4, tmp_path), again)
     with pytest.raises(ValueError, match="is stochastic"):
         encode("Digits28 eta=0.5", "Digits28", 5, 4, tmp_path)
+
+
+def test_a_model_is_told_of_drawn_images(tmp_path, monkeypatch):
+    """Each latent is told of one image; the same number tells the same, another another."""
+
+    class Teller:
+        """Pictures, pixel by pixel, what it is told of the background."""
+
+        schedule = zoo.config("Faces32A").schedule
+
+        def given(self, labels):
+            assert set(labels) == set(zoo.config("Faces32Conditional").network["labels"])
+            shade = labels["background"][:, None, None, None] / 3
+            return as_predictor(
+                lambda x, t: (x - self.schedule.alpha(t) * shade) / self.schedule.sigma(t),
+                self.schedule,
+            )
+
+    monkeypatch.setattr(zoo, "load", lambda name: Teller())
+    n = 200
+
+    def told(number):
+        with joblib.parallel_config("threading"):  # for other processes have the real model
+            found = decode(f"Faces32Conditional told={number}", n, 3, 0, tmp_path)
+        return (3 * found.mean((1, 2, 3))).round().long()
+
+    first, second = told(1), told(2)
+    assert torch.equal(told(1), first)
+    share = float((first == second).double().mean())  # four backgrounds, equally frequent
+    assert abs(share - 0.25) < 4 * (0.25 * 0.75 / n) ** 0.5
+    assert first.bincount(minlength=4).min() > n / 4 - 4 * (n * 0.25 * 0.75) ** 0.5
+    with pytest.raises(ValueError, match="leave out told"):
+        latent_maps.encode("Faces32Conditional told=1", "Faces32A", 2, 3, tmp_path)

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from diffot import image_measures, latent_measures, probes, vae, zoo
+from diffot import checkpoints, image_measures, latent_measures, probes, vae, zoo
+from diffot.latent_measures import weights
 
 SHAPE = (3, 32, 32)
 
@@ -83,8 +84,9 @@ def test_linear_parts_of_maps_of_known_parts(face_maps):
     def other_square(z, linear):
         return linear + 0.2 * ((z**2 - 1) / 2**0.5).roll(1, -1)
 
+    pair = weights("Faces32A", "Faces32B")
     face_maps({"Faces32A": square, "Faces32B": other_square})
-    row = latent_measures.measure_linear("Faces32A", "Faces32B", 150, 5, 0)
+    row = latent_measures.measure_linear("Faces32A", "Faces32B", pair, 150, 5, 0)
     share = 0.25 / 0.29
     for key, expected in [
         ("first_fit", share), ("second_fit", share), ("first_linear", share),
@@ -95,10 +97,17 @@ def test_linear_parts_of_maps_of_known_parts(face_maps):
     assert row["fits"] == pytest.approx(1)
     assert abs(row["rest"]) < 4 * row["rest_error"]
     face_maps({"Faces32A": square, "Faces32B": square})
-    row = latent_measures.measure_linear("Faces32A", "Faces32B", 50, 5, 0)
+    row = latent_measures.measure_linear("Faces32A", "Faces32B", pair, 50, 5, 0)
     assert row["rest"] == pytest.approx(1) and row["rest_p_value"] < 0.001
     with pytest.raises(ValueError, match="linear Faces32A is linear"):
-        latent_measures.measure_linear("linear Faces32A", "Faces32B", 50, 5, 0)
+        latent_measures.measure_linear(
+            "linear Faces32A",
+            "Faces32B",
+            weights("linear Faces32A", "Faces32B"),
+            50,
+            5,
+            0,
+        )
 
 
 def test_ranks_of_an_increasing_map_and_of_an_unrelated_one(face_maps):
@@ -108,13 +117,13 @@ def test_ranks_of_an_increasing_map_and_of_an_unrelated_one(face_maps):
         return x
 
     face_maps({"Faces32A": cubes, "Faces32B": lambda z, linear: z.roll(1, 1)})
-    row = latent_measures.measure_ranks("Faces32A", 50, 5, 0)
+    row = latent_measures.measure_ranks("Faces32A", weights("Faces32A"), 50, 5, 0)
     assert row["rank"] == pytest.approx(1) and row["rank_05"] == pytest.approx(1)
     assert row["constant"] == pytest.approx(1 / 3)
     assert row["rank_p_value"] < 0.001 and abs(row["rank_null_mean"]) < 1e-12
     # over 50 latents, a coordinate's correlation spreads by 1/7
     assert row["shifted_95"] == pytest.approx(1.64 / 7, abs=0.03)
-    row = latent_measures.measure_ranks("Faces32B", 50, 5, 0)
+    row = latent_measures.measure_ranks("Faces32B", weights("Faces32B"), 50, 5, 0)
     assert abs(row["rank"]) < 4 * row["rank_null_deviation"]
     # the deviation of a mean over 3072 independent coordinates
     assert row["rank_null_deviation"] == pytest.approx(1 / (7 * 3072**0.5), rel=0.1)
@@ -123,7 +132,14 @@ def test_ranks_of_an_increasing_map_and_of_an_unrelated_one(face_maps):
 def test_assignment_of_linear_codes_and_of_spoilt_ones():
     def row(noise=0.0, within=""):
         return latent_measures.measure_assignment(
-            "Digits28", "linear Digits28", 100, 5, noise, within, 0
+            "Digits28",
+            "linear Digits28",
+            weights("Digits28"),
+            n=100,
+            steps=5,
+            noise=noise,
+            within=within,
+            seed=0,
         )
 
     assert row() == {"fixed": 1.0, "excess": 0.0, "shuffled": 0.0}
@@ -143,7 +159,9 @@ def test_a_round_trip_of_digits(tmp_path, monkeypatch):
         "translate",
         lambda first, second, n, steps: maps(first, second, n, steps, tmp_path),
     )
-    row = latent_measures.measure_translation("Digits28", "Digits28", 20, 20, 0)
+    row = latent_measures.measure_translation(
+        "Digits28", "Digits28", weights("Digits28"), 20, 20, 0
+    )
     assert row["pixels_retrieval"] == 1
     x = image_measures.held_out("Digits28", 20).images
     apart = image_measures.distances(x, x.roll(1, 0)).mean()
@@ -160,19 +178,32 @@ def test_copies_are_near_and_new_faces_are_not(monkeypatch):
         monkeypatch.setattr(
             latent_measures, "decode", lambda name, n, steps, seed, drawn=drawn: drawn[:n]
         )
-        row = latent_measures.measure_copies("Faces32A", 200, 5, seed=0)
+        row = latent_measures.measure_copies("Faces32A", weights("Faces32A"), 200, 5, seed=0)
         assert row["ratio"] == pytest.approx(ratio, abs=4 * row["ratio_error"] + 1e-6)
         assert row["share"] == pytest.approx(share, abs=4 * row["share_error"] + 1e-6)
 
 
 def test_an_autoencoder_agrees_with_itself_and_does_what_it_is_told():
-    n = 60
-    same = latent_measures.measure_autoencoders("FacesVAE32", "FacesVAE32", "the same", n, seed=0)
+    n, hashes = 60, checkpoints.hashes("FacesVAE32")
+    same = latent_measures.measure_autoencoders(
+        "FacesVAE32", "FacesVAE32", hashes, "the same", n, seed=0
+    )
     assert same["pixels"] == pytest.approx(1) and same["attribute_smile"] == 1
-    others = latent_measures.measure_autoencoders("FacesVAE32", "FacesVAE32", "others", n, seed=0)
+    others = latent_measures.measure_autoencoders(
+        "FacesVAE32", "FacesVAE32", hashes, "others", n, seed=0
+    )
     labels = vae.CONFIGS["FacesVAE32"].test | {"n": 2 * n}
     background = zoo.load_images(labels).labels["background"]
     equal = float((background[:n] == background[n:]).double().mean())
     assert others["attribute_background"] == pytest.approx(equal, abs=0.1)
     with pytest.raises(ValueError, match="told"):
-        latent_measures.measure_autoencoders("FacesVAE32", "FacesVAE32", "all", n, seed=0)
+        latent_measures.measure_autoencoders("FacesVAE32", "FacesVAE32", hashes, "all", n, seed=0)
+
+
+def test_rows_are_about_the_weights_that_are_named():
+    names = ("linear Faces32A", "Faces32B", "Faces32A steps=20")
+    first, second = latent_measures.weights(*names).split("+")
+    assert zoo.card("Faces32A")["sha256"].startswith(first)
+    assert zoo.card("Faces32B")["sha256"].startswith(second)
+    with pytest.raises(ValueError, match=r"Faces32A, Faces32B have the hashes .* anew"):
+        latent_measures.measure_pair("Faces32A", "Faces32B", f"{second}+{first}", 4, 5, 0)

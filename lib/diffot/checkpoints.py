@@ -82,6 +82,33 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
     return json.loads(path.read_text())
 
 
+def hashes(*names: str, folder: Path = CHECKPOINTS) -> str:
+    """The first digits of the SHA-256 of the weights of checkpoints, as ``"1a2b3c4d+5e6f7a8b"``.
+
+    Each checkpoint counts once, however often it is named.
+    """
+    return "+".join(card(name, folder)["sha256"][:8] for name in dict.fromkeys(names))
+
+
+def require_hashes(expected: str, *names: str, folder: Path = CHECKPOINTS) -> None:
+    """Make sure that measurements are about the weights that they are said to be about.
+
+    Args:
+        expected: first digits of the hashes, as of :func:`hashes`.
+
+    Raises:
+        ValueError: if the weights are others.
+    """
+    found = [card(name, folder)["sha256"] for name in dict.fromkeys(names)]
+    parts = expected.split("+")
+    require(
+        len(parts) == len(found) and all(h.startswith(p) for h, p in zip(found, parts)),
+        f"the weights of {', '.join(dict.fromkeys(names))} have the hashes "
+        f"{'+'.join(h[:12] for h in found)}, and {expected!r} were to be measured; compute the "
+        "table anew",
+    )
+
+
 def load(name: str, folder: Path = CHECKPOINTS) -> dict[str, Tensor]:
     """The weights of a checkpoint, in the type in which they are stored.
 

@@ -15,7 +15,7 @@ import pandas
 import torch
 from torch import Tensor
 
-from diffot import probes, quality, samplers, zoo
+from diffot import checkpoints, probes, quality, samplers, zoo
 from diffot.attributes import AttributeProbe
 from diffot.datasets.images import LabeledImages
 from diffot.errors import require
@@ -199,10 +199,5 @@ def held_out(model: str, n: int) -> LabeledImages:
 
 
 def _load(model: str, weights: str) -> NoisePredictor:
-    found = zoo.card(model)["sha256"]
-    require(
-        found.startswith(weights),
-        f"the weights of {model} have the hash {found[:12]}, and {weights} was to be measured; "
-        "compute the table anew",
-    )
+    checkpoints.require_hashes(weights, model)
     return zoo.load(model)

@@ -8,6 +8,8 @@ there are. A map is named by a model of the zoo, and options:
 - ``"Faces32A eta=1 noise=3"``: stochastic. The same ``noise``, 0 if it is not said, is the same
   fresh noise in every step, for all models with as many steps.
 - ``"Faces32Conditional smile=yes hair_color=red"``: told these attributes; others stay free.
+- ``"Faces32Conditional told=1"``: told, for each latent, all that it knows of a held-out image
+  drawn at random. The same number, 1 or more, draws the same images.
 - ``"linear Faces32A"``: the optimal map from N(0, I) to the Gaussian with the mean and covariance
   of the model's training images.
 """
@@ -35,6 +37,7 @@ from diffot.predictors import NoisePredictor
 from diffot.seeds import generator
 
 BATCH = 32  # latents that pass through a network at a time, and are kept together
+TOLD_OF = 1000  # held-out images, of which some are drawn to tell a model their labels
 # To be raised with every change, here or in the samplers, that changes an image.
 RECIPE = 1
 
@@ -119,7 +122,8 @@ def _fit(images: Tensor, _: object) -> cache.Arrays:
 class LatentMap:
     """What the name of a map says; see the module's description. Made by :func:`parse`.
 
-    ``labels`` are the classes that a conditional model is told, as whole numbers.
+    ``labels`` are the classes that a conditional model is told, as whole numbers; ``told`` is 0
+    where it is not told those of drawn images.
     """
 
     model: str
@@ -127,6 +131,7 @@ class LatentMap:
     linear: bool = False
     eta: float = 0.0
     noise: int = 0
+    told: int = 0
     labels: dict[str, int] = field(default_factory=dict)
 
     def shape(self) -> tuple[int, ...]:
@@ -134,9 +139,19 @@ class LatentMap:
         return tuple(_first(self.model).pixels.shape[1:])
 
     def predictor(self) -> NoisePredictor:
-        """The model, told its labels."""
+        """The model, told its labels, but not those of drawn images."""
         predictor = zoo.load(self.model)
         return predictor.given(self.labels) if self.labels else predictor
+
+    def predictor_for(self, batch: int) -> NoisePredictor:
+        """The model for a batch of latents, told all its labels."""
+        if not self.told:
+            return self.predictor()
+        pool = image_measures.held_out(self.model, TOLD_OF).labels
+        draws = generator(self.told, f"images told of {batch}")
+        drawn = torch.randint(TOLD_OF, (BATCH,), generator=draws)
+        told = zoo.config(self.model).network["labels"]
+        return zoo.load(self.model).given({label: pool[label][drawn] for label in told})
 
     def identity(self) -> dict:
         """Everything that its images depend on but the latents."""
@@ -160,7 +175,7 @@ def parse(name: str, steps: int) -> LatentMap:
     recipe = zoo.config(model)
     require(isinstance(recipe.data, dict), f"{model} draws points; expected a model of images")
     told = recipe.network.get("labels", {})
-    numbers = {"steps": int, "eta": float, "noise": int}
+    numbers = {"steps": int, "eta": float, "noise": int} | ({"told": int} if told else {})
     known = [] if linear else [*numbers, *told]
     chosen, labels = {"steps": steps}, {}
     for option in options:
@@ -175,6 +190,10 @@ def parse(name: str, steps: int) -> LatentMap:
                 chosen[key] = numbers[key](value)
             except ValueError as error:
                 raise ValueError(f"{option!r} in {name!r} is not a number") from error
+    require(
+        not (labels and chosen.get("told")),
+        f"{name!r} is told both chosen labels and those of drawn images; leave out one of them",
+    )
     return LatentMap(model, linear=linear, labels=labels, **chosen)
 
 
@@ -227,12 +246,10 @@ def encode(name: str, images: str, n: int, steps: int, folder: Path = CACHE) -> 
         Shape (n, C, H, W).
 
     Raises:
-        ValueError: for a stochastic map.
+        ValueError: for a stochastic map, or one that is told labels of drawn images.
     """
     chosen = parse(name, steps)
-    require(
-        chosen.eta == 0, f"{name!r} is stochastic, so that images have no code; leave out eta"
-    )
+    _require_own_codes(name, chosen)
     x = image_measures.held_out(images, n).images
     if chosen.linear:
         return linear_map(chosen.model, folder).encode(x)
@@ -250,10 +267,10 @@ def translate(first: str, second: str, n: int, steps: int, folder: Path = CACHE)
         Shape (n, C, H, W), not clamped to [-1, 1].
 
     Raises:
-        ValueError: for stochastic maps.
+        ValueError: for stochastic maps, or those that are told labels of drawn images.
     """
     source, target = parse(first, steps), parse(second, steps)
-    require(target.eta == 0, f"{second!r} is stochastic, which no translation is; leave out eta")
+    _require_own_codes(second, target)
     codes = encode(first, source.model, n, steps, folder)
     if target.linear:
         return linear_map(target.model, folder).decode(codes)
@@ -264,6 +281,16 @@ def translate(first: str, second: str, n: int, steps: int, folder: Path = CACHE)
     }
     make = partial(_translate, target, codes)
     return _kept(f"translations-{target.model}", parameters, n, make, folder)
+
+
+def _require_own_codes(name: str, chosen: LatentMap) -> None:
+    require(
+        chosen.eta == 0, f"{name!r} is stochastic, so that images have no code; leave out eta"
+    )
+    require(
+        not chosen.told,
+        f"{name!r} tells labels by the latent, and an image has none; leave out told",
+    )
 
 
 def _latents(shape: tuple[int, ...], seed: int, batch: int) -> Tensor:
@@ -293,16 +320,18 @@ def _decode(chosen: LatentMap, shape: tuple[int, ...], seed: int, indices: range
     batch = indices[0] // BATCH
     # the noise belongs to a whole batch
     noise = generator(chosen.noise, f"noise {batch}")
-    return _ddim(chosen, _latents(shape, seed, batch), noise)
+    return _ddim(chosen, chosen.predictor_for(batch), _latents(shape, seed, batch), noise)
 
 
 def _translate(target: LatentMap, codes: Tensor, indices: range) -> cache.Arrays:
-    return _ddim(target, codes[indices], None)
+    return _ddim(target, target.predictor(), codes[indices], None)
 
 
-def _ddim(chosen: LatentMap, z: Tensor, noise: torch.Generator | None) -> cache.Arrays:
+def _ddim(
+    chosen: LatentMap, predictor: NoisePredictor, z: Tensor, noise: torch.Generator | None
+) -> cache.Arrays:
     with torch.no_grad():
-        x = samplers.ddim(chosen.predictor(), z, chosen.steps, chosen.eta, noise)
+        x = samplers.ddim(predictor, z, chosen.steps, chosen.eta, noise)
     return {"points": x.numpy()}
 
 

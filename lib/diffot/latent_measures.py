@@ -4,17 +4,20 @@ Maps are named as in :mod:`diffot.latent_maps`. In the columns, ``NAME`` is the 
 measure, ``NAME_error`` its standard error, and ``NAME_null_mean``, ``NAME_null_deviation`` and
 ``NAME_p_value`` compare it with random pairings
 (:class:`~diffot.agreement.PermutationTest`).
+
+A function is told the ``weights`` behind its maps, as :func:`weights` gives them, and refuses
+others: a table is about the weights that its tasks name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffot import agreement, image_measures, probes, quality, vae, zoo
+from diffot import agreement, checkpoints, image_measures, probes, quality, vae, zoo
 from diffot.agreement import PermutationTest
 from diffot.attributes import AttributeProbe
 from diffot.errors import require, unknown_name
@@ -23,12 +26,15 @@ from diffot.quality import Estimate, jackknife
 from diffot.seeds import generator
 
 
-def measure_pair(first: str, second: str, n: int, steps: int, seed: int) -> dict[str, float]:
+def measure_pair(
+    first: str, second: str, weights: str, n: int, steps: int, seed: int
+) -> dict[str, float]:
     """How much the images of the same latents under two maps have in common.
 
     Args:
         first, second: maps, of images of the same shape. Of two models of different images, the
             probes read what both have: the background.
+        weights: of both; see above.
         n: number of latents.
         steps: of DDIM, unless a map's name says otherwise.
         seed: of the latents and of the permutations.
@@ -36,6 +42,7 @@ def measure_pair(first: str, second: str, n: int, steps: int, seed: int) -> dict
     Returns:
         The row of :func:`compare`.
     """
+    _require_weights(weights, first, second)
     return compare(
         decode(first, n, steps, seed),
         decode(second, n, steps, seed),
@@ -46,19 +53,21 @@ def measure_pair(first: str, second: str, n: int, steps: int, seed: int) -> dict
 
 
 def measure_translation(
-    first: str, second: str, n: int, steps: int, seed: int
+    first: str, second: str, weights: str, n: int, steps: int, seed: int
 ) -> dict[str, float]:
     """How much n held-out images of the first map's kind have in common with what the second map
     makes of their codes.
 
     Args:
         first, second: maps; the same twice for the round trip.
+        weights: of both; see above.
         seed: of the permutations.
 
     Returns:
         The row of :func:`compare`, of an image and its translation, and ``distance``, their root
         mean square difference, in the mean.
     """
+    _require_weights(weights, first, second)
     x = image_measures.held_out(parse(first, steps).model, n).images
     y = translate(first, second, n, steps)
     row = compare(
@@ -120,11 +129,13 @@ def compare(
     return row
 
 
-def measure_linear(first: str, second: str, n: int, steps: int, seed: int) -> dict[str, float]:
+def measure_linear(
+    first: str, second: str, weights: str, n: int, steps: int, seed: int
+) -> dict[str, float]:
     """How much of two maps, and of what they have in common, is linear.
 
     Args:
-        first, second, n, steps, seed: as in :func:`measure_pair`.
+        first, second, weights, n, steps, seed: as in :func:`measure_pair`.
 
     Returns:
         One row. ``first_fit`` and ``second_fit``: the share of the variance of each map's images
@@ -137,6 +148,7 @@ def measure_linear(first: str, second: str, n: int, steps: int, seed: int) -> di
     Raises:
         ValueError: for a linear map, of which no residual is left.
     """
+    _require_weights(weights, first, second)
     names = {"first": first, "second": second}
     for name in names.values():
         require(not parse(name, steps).linear, f"{name} is linear; expected a model's own map")
@@ -162,7 +174,7 @@ def measure_linear(first: str, second: str, n: int, steps: int, seed: int) -> di
     return row
 
 
-def measure_ranks(name: str, n: int, steps: int, seed: int) -> dict[str, float]:
+def measure_ranks(name: str, weights: str, n: int, steps: int, seed: int) -> dict[str, float]:
     """Is each image coordinate an increasing function of its latent's? (Thesis, conjecture 1.)
 
     Args:
@@ -175,6 +187,7 @@ def measure_ranks(name: str, n: int, steps: int, seed: int) -> dict[str, float]:
         the image of the next. Coordinates that are constant in the images are left out, and
         their share is ``constant``.
     """
+    _require_weights(weights, name)
     z = latents(parse(name, steps).shape(), n, seed)
     x = decode(name, n, steps, seed)
 
@@ -199,13 +212,21 @@ def measure_ranks(name: str, n: int, steps: int, seed: int) -> dict[str, float]:
 
 
 def measure_assignment(
-    images: str, codes: str, n: int, steps: int, noise: float, within: str, seed: int
+    images: str,
+    codes: str,
+    weights: str,
+    n: int,
+    steps: int,
+    noise: float,
+    within: str,
+    seed: int,
 ) -> dict[str, float]:
     """Does optimal assignment leave held-out images with their codes?
 
     Args:
         images: a model; the images are the first n held out of its kind.
         codes: the map that encodes them.
+        weights: of that map; see above.
         noise: standard deviation of noise added to the codes; a code's own is about 1.
         within: a label, to shuffle the codes among images of the same class; "" for not.
         seed: of noise and shuffling.
@@ -214,6 +235,7 @@ def measure_assignment(
         One row: ``fixed`` and ``excess`` (:class:`~diffot.agreement.Assignment`), and
         ``shuffled``, the share of codes that the shuffling moved.
     """
+    _require_weights(weights, codes)
     held_out = image_measures.held_out(images, n)
     z = encode(codes, images, n, steps)
     draws = generator(seed, f"codes of {images} by {codes}")
@@ -228,7 +250,7 @@ def measure_assignment(
     return {"fixed": found.fixed, "excess": found.excess, "shuffled": moved}
 
 
-def measure_copies(name: str, n: int, steps: int, seed: int) -> dict[str, float]:
+def measure_copies(name: str, weights: str, n: int, steps: int, seed: int) -> dict[str, float]:
     """How near a map's images are to the images that its model was trained on.
 
     Args:
@@ -238,6 +260,7 @@ def measure_copies(name: str, n: int, steps: int, seed: int) -> dict[str, float]
         One row: ``ratio`` and ``share`` of :class:`~diffot.quality.Nearness`, against n held-out
         images, with their errors.
     """
+    _require_weights(weights, name)
     model = parse(name, steps).model
     known = zoo.dataset(model).images
     drawn = decode(name, n, steps, seed).clamp(-1, 1)
@@ -249,7 +272,7 @@ def measure_copies(name: str, n: int, steps: int, seed: int) -> dict[str, float]
 
 
 def measure_autoencoders(
-    first: str, second: str, told: str, n: int, seed: int
+    first: str, second: str, weights: str, told: str, n: int, seed: int
 ) -> dict[str, float]:
     """How much the images of the same latents under two conditional autoencoders have in common.
 
@@ -257,6 +280,7 @@ def measure_autoencoders(
 
     Args:
         first, second: names in ``vae.CONFIGS``; the same one twice for one network.
+        weights: of both, as :func:`diffot.checkpoints.hashes` gives them.
         told: ``"the same"`` if both are told the labels of the same n held-out images,
             ``"others"`` if the second is told those of the next n, which differ at random.
         seed: of the latents and of the permutations.
@@ -265,6 +289,7 @@ def measure_autoencoders(
         The row of :func:`compare`.
     """
     require(told in ("the same", "others"), unknown_name("told", told, ("the same", "others")))
+    checkpoints.require_hashes(weights, first, second)
     networks = [vae.load(name) for name in (first, second)]
     held_out = zoo.load_images({**vae.config(first).test, "n": 2 * n})
     parts = (slice(0, n), slice(0, n) if told == "the same" else slice(n, 2 * n))
@@ -277,6 +302,20 @@ def measure_autoencoders(
         )
     probe = probes.load("FacesProbe32")
     return compare(x, y, probe, probe, draws)
+
+
+def weights(*names: str) -> str:
+    """The hashes of the weights behind maps, as tasks name them; see
+    :func:`diffot.checkpoints.hashes`. Of a linear map, those of its model."""
+    return checkpoints.hashes(*_models(names))
+
+
+def _require_weights(expected: str, *names: str) -> None:
+    checkpoints.require_hashes(expected, *_models(names))
+
+
+def _models(names: Iterable[str]) -> list[str]:
+    return [parse(name, 1).model for name in names]
 
 
 def _probe(name: str) -> AttributeProbe | None:
