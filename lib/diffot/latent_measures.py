@@ -39,8 +39,8 @@ def measure_pair(first: str, second: str, n: int, steps: int, seed: int) -> dict
     return compare(
         decode(first, n, steps, seed),
         decode(second, n, steps, seed),
-        _probe(first),
-        _probe(second),
+        probe_of(first),
+        probe_of(second),
         generator(seed, f"permutations, {first} and {second}"),
     )
 
@@ -64,8 +64,8 @@ def measure_translation(
     row = compare(
         x,
         y,
-        _probe(first),
-        _probe(second),
+        probe_of(first),
+        probe_of(second),
         generator(seed, f"permutations, {first} translated by {second}"),
     )
     return {**row, "distance": float(image_measures.distances(x, y).mean())}
@@ -279,7 +279,7 @@ def measure_autoencoders(
     return compare(x, y, probe, probe, draws)
 
 
-def _probe(name: str) -> AttributeProbe | None:
+def probe_of(name: str) -> AttributeProbe | None:
     """The probe for what a map draws, if there is one."""
     chosen = parse(name, 1)
     probe = f"{zoo.config(chosen.model).data['set'].capitalize()}Probe{chosen.shape()[-1]}"
