@@ -129,6 +129,21 @@ def test_a_bias_changes_pixels_only_where_it_changes_an_attribute(folder):
     assert (biased.labels["sunglasses"][~same_skin] == 1).all()
 
 
+@pytest.mark.parametrize("attribute", ["sunglasses", "smile", "beard"])
+def test_a_region_is_where_faces_with_and_without_differ(attribute):
+    """Two biases draw the same face with the one class and the other, if it has ``given``."""
+    given = "beard" if attribute == "smile" else "smile"
+    seeds = [seed for seed in range(40) if faces.attributes(0, seed)[given]][:4]
+    for seed in seeds:
+        without, with_it = (
+            rasterize(faces.face(0, seed, faces.Bias(given, attribute, "yes", p))[0], 32)
+            for p in (0.0, 1.0)
+        )
+        differ = torch.from_numpy((without != with_it).any(0))
+        assert differ.any()
+        assert torch.equal(faces.region(attribute, n=1, seed=seed)[0], differ.float())
+
+
 def test_bad_requests_are_explained(tmp_path):
     with pytest.raises(ValueError, match="n is 0"):
         faces.load(0, folder=tmp_path)
@@ -140,6 +155,10 @@ def test_bad_requests_are_explained(tmp_path):
         faces.Bias("hair_color", "skin", "dark", 0.9)
     with pytest.raises(ValueError, match="exclude each other"):
         faces.Bias("glasses", "sunglasses", "yes", 0.9)
+    with pytest.raises(ValueError, match="unknown attribute 'sunglass'; did you mean sunglasses"):
+        faces.region("sunglass")
+    with pytest.raises(ValueError, match="n is 0"):
+        faces.region("smile", n=0)
     with pytest.raises(ValueError, match=r"probability is 90; expected a number in \[0, 1\]"):
         faces.Bias("smile", "beard", "yes", 90)
 

@@ -2,6 +2,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 
 from diffot import mixtures, samplers, schedules
 from diffot.predictors import ExactPredictor, as_predictor
@@ -162,6 +163,136 @@ def test_ddim_works_without_dividing_by_a_tiny_alpha():
     assert (x.mean(0) - 4).abs().max() < 0.05
 
 
+# --- Holding a part to a known image ----------------------------------------------------------
+
+COVARIANCE = torch.tensor([[1.2, 0.7], [0.7, 0.6]], dtype=torch.float64)
+MEAN = torch.tensor([0.5, -1.0], dtype=torch.float64)
+CORRELATED = mixtures.GaussianMixture([1.0], MEAN[None], COVARIANCE[None])
+FIRST = torch.tensor([1.0, 0.0], dtype=torch.float64)  # the first coordinate is free
+BOTH_WAYS = pytest.mark.parametrize("fresh", [False, True], ids=["own path", "fresh noise"])
+
+
+def noise(fresh, seed=4):
+    return torch.Generator().manual_seed(seed) if fresh else None
+
+
+@BOTH_WAYS
+def test_holding_nothing_is_ddim_and_holding_all_the_known_image(oblique, schedule, fresh):
+    exact, x_T, x_0 = ExactPredictor(oblique, schedule), normal(20), normal(20, seed=1)
+    none, everything = torch.ones(2), torch.zeros(2)
+    free = samplers.hold(exact, x_T, x_0, none, 25, noise(fresh))
+    assert torch.equal(free, samplers.ddim(exact, x_T, 25))
+    assert torch.equal(samplers.hold(exact, x_T, x_0, everything, 25, noise(fresh)), x_0)
+    half = samplers.hold(exact, x_T, x_0, FIRST, 25, noise(fresh))
+    assert torch.equal(half[:, 1], x_0[:, 1])
+    # stopped early, all that is held is on its path
+    early = samplers.hold(exact, x_T, x_0, everything, [1000, 600, 300], noise(fresh))
+    alpha, sigma = float(schedule.alpha(300)), float(schedule.sigma(300))
+    epsilon = (early - alpha * x_0) / sigma
+    if fresh:
+        assert (epsilon - x_T).abs().mean() > 0.3
+    else:  # the noise that was mixed with the image at T
+        back = schedule.alpha(1000) * x_0 + schedule.sigma(1000) * epsilon
+        assert (back - x_T).abs().max() < 1e-12
+
+
+@BOTH_WAYS
+def test_holding_does_not_touch_what_is_independent(schedule, fresh):
+    """A product of two mixtures on the line: each coordinate goes its own way."""
+    corners = [[x, y] for x in (-2.0, 1.0) for y in (-1.0, 3.0)]
+    weights = [0.3 * 0.4, 0.3 * 0.6, 0.7 * 0.4, 0.7 * 0.6]
+    covariances = torch.diag(torch.tensor([0.2, 0.5])).expand(4, 2, 2)
+    product = mixtures.GaussianMixture(weights, corners, covariances)
+    exact, x_T, x_0 = ExactPredictor(product, schedule), normal(200), normal(200, seed=1)
+    found = samplers.hold(exact, x_T, x_0, FIRST, 40, noise(fresh))
+    assert (found - samplers.ddim(exact, x_T, 40))[:, 0].abs().max() < 1e-9
+
+
+def limit_of_holding(schedule, x_T, x_0, epsilon):
+    r"""Where the free coordinate goes in continuous time, by scipy.
+
+    With y = x / alpha and s = sigma / alpha, y has the law N(m, C + s^2 I) and the flow is
+    dy/ds = s (C + s^2 I)^-1 (y - m); the second coordinate of y is x_0 + s epsilon.
+    """
+    alpha, sigma = float(schedule.alpha(1000)), float(schedule.sigma(1000))
+
+    def slope(s, free):
+        precision = np.linalg.inv(COVARIANCE.numpy() + s**2 * np.eye(2))
+        known = (x_0[:, 1] + s * epsilon - MEAN[1]).numpy()
+        return s * (precision[0, 0] * (free - MEAN[0].item()) + precision[0, 1] * known)
+
+    start = (x_T[:, 0] / alpha).numpy()
+    flow = solve_ivp(slope, (sigma / alpha, 0), start, "DOP853", rtol=1e-9, atol=1e-9)
+    return torch.from_numpy(flow.y[:, -1])
+
+
+def test_holding_to_the_own_path_converges_at_first_order(schedule):
+    exact, x_T = ExactPredictor(CORRELATED, schedule), normal(100)
+    x_0 = CORRELATED.sample(100, torch.Generator().manual_seed(2))
+    epsilon = (x_T - schedule.alpha(1000) * x_0)[:, 1] / schedule.sigma(1000)
+    limit = limit_of_holding(schedule, x_T, x_0, epsilon)
+    steps = [50, 100, 200, 500, 1000]
+    errors = [
+        float((samplers.hold(exact, x_T, x_0, FIRST, s)[:, 0] - limit).norm()) for s in steps
+    ]
+    order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert 0.9 < order < 1.1
+    assert errors[-1] < 0.01 * limit.norm()
+
+
+def test_an_image_held_to_its_own_path_returns_in_one_step_only(schedule):
+    """DDIM's path to the image is bent, the known one straight: finer steps do not bring them
+    together. The distance that is left is that of the two flows in continuous time."""
+    exact, x_T = ExactPredictor(CORRELATED, schedule), normal(2000)
+    image = samplers.ddim(exact, x_T, 1)
+    again = samplers.hold(exact, x_T, image, FIRST, 1)
+    assert (again - image).abs().max() < 1e-12
+    image = samplers.ddim(exact, x_T, 1000)
+    again = samplers.hold(exact, x_T, image, FIRST, 1000)
+    epsilon = (x_T - schedule.alpha(1000) * image)[:, 1] / schedule.sigma(1000)
+    left = limit_of_holding(schedule, x_T, image, epsilon) - image[:, 0]
+    found = (again - image)[:, 0]
+    assert found.std() / image[:, 0].std() > 0.08
+    assert (found - left).abs().max() < 0.03 * left.abs().max()
+
+
+@BOTH_WAYS
+def test_what_is_filled_in_has_not_the_conditional_law(schedule, fresh):
+    """Given 0.5 in the known coordinate it is N(2.25, 0.62^2). Both ways follow the known value
+    too little, and vary too much. In many steps fresh noise averages out."""
+    n, exact = 4000, ExactPredictor(CORRELATED, schedule)
+    x_T = normal(n, seed=8)
+    x_0 = torch.tensor([0.0, 0.5], dtype=torch.float64).expand(n, 2)
+    found = samplers.hold(exact, x_T, x_0, FIRST, 500, noise(fresh))[:, 0]
+    own = (x_T - schedule.alpha(1000) * x_0)[:, 1] / schedule.sigma(1000)
+    limit = limit_of_holding(schedule, x_T, x_0, torch.zeros(n) if fresh else own)
+    # for the same x_T; in 500 steps fresh noise leaves less than .02 in each
+    assert abs(float((found - limit).mean())) < 4 * 0.02 / n**0.5 + 0.0005
+    assert float((found - limit).std()) < 0.02
+    gain = COVARIANCE[0, 1] / COVARIANCE[1, 1]
+    mean = float(MEAN[0] + gain * (0.5 - MEAN[1]))
+    deviation = float(COVARIANCE[0, 0] - gain * COVARIANCE[0, 1]) ** 0.5
+    assert float(found.mean()) < mean - 1
+    assert float(found.std()) > 1.35 * deviation
+
+
+def test_inpainting_forgets_the_latent_where_it_holds(schedule):
+    exact, x_T = ExactPredictor(CORRELATED, schedule), normal(20)
+    x_0, other = normal(20, seed=1), x_T + torch.tensor([0.0, 3.0], dtype=torch.float64)
+    first, second = (
+        samplers.hold(exact, x, x_0, FIRST, 10, noise(fresh=True)) for x in (x_T, other)
+    )
+    assert torch.equal(first, second)
+
+
+def test_soft_masks_blend_a_step(oblique, schedule):
+    """In a single step from T to 0: the mean of DDIM's image and the known one."""
+    exact, x_T, x_0 = ExactPredictor(oblique, schedule), normal(20), normal(20, seed=1)
+    mask = torch.tensor([0.25, 0.5], dtype=torch.float64)
+    expected = mask * samplers.ddim(exact, x_T, 1) + (1 - mask) * x_0
+    assert (samplers.hold(exact, x_T, x_0, mask, 1) - expected).abs().max() < 1e-12
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -175,6 +306,12 @@ def test_ddim_works_without_dividing_by_a_tiny_alpha():
         (lambda p, x: samplers.ddim(p, x[0], 10), r"x_T\[None\]"),
         (lambda p, x: samplers.ddim(p, x * float("nan"), 10), "NaN"),
         (lambda p, x: samplers.ddim(p, torch.zeros(3, 5), 10), r"expected \(B, 2\)"),
+        (lambda p, x: samplers.hold(p, x, x[:2], FIRST), r"x_0 is torch.float64 of shape \(2, 2"),
+        (lambda p, x: samplers.hold(p, x, x.float(), FIRST), "x_0 is torch.float32"),
+        (lambda p, x: samplers.hold(p, x, x * float("inf"), FIRST), "x_0 holds 6 values"),
+        (lambda p, x: samplers.hold(p, x, x, 2 * FIRST), "mask has values from 0 to 2"),
+        (lambda p, x: samplers.hold(p, x, x, torch.ones(3)), r"mask has shape \(3,\)"),
+        (lambda p, x: samplers.hold(p, x, x, FIRST, 0), "1 to T = 1000"),
     ],
 )
 def test_bad_input_is_refused(oblique, schedule, call, message):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from diffot.errors import require, require_finite
+from diffot.latents import checked_mask
 from diffot.predictors import NoisePredictor
 from diffot.schedules import Schedule, timesteps
 
@@ -133,6 +134,71 @@ def _ddim_states(
         if fresh > 0:
             x = x + fresh * _noise_like(x, generator)
         yield x
+
+
+def hold(
+    predictor: NoisePredictor,
+    x_T: Tensor,
+    x_0: Tensor,
+    mask: Tensor,
+    steps: int | Sequence[float] = 30,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""DDIM that is free where a mask is 1 and held to a known image where it is 0.
+
+    At every time, what the mask holds is put on a path to the image x_0. Without a generator it
+    is the path that begins at the latent (thesis section 6.3), which
+    :math:`q(x_t \mid x_T, x_0)` is for eta = 0 (Song et al. 2021a, eq. 7):
+
+    .. math:: x_t = \alpha_t x_0 + \sigma_t \varepsilon,
+              \qquad \varepsilon = (x_T - \alpha_T x_0) / \sigma_T.
+
+    With a generator, :math:`\varepsilon` is fresh noise at every time, x_T included: inpainting
+    by replacement (Sohl-Dickstein et al. 2015, section 2.5; Song et al. 2021b, appendix I.2).
+
+    Neither draws from the law of the free values given the held ones, however many the steps: the
+    predictor is told the held values at the noise level of x_t, not x_0 itself. Nor does the
+    first return the free values of ``ddim(x_T)`` when x_0 is that image, except where they do not
+    depend on the held ones or in one step: DDIM's own path from x_T to x_0 is bent, and this one
+    is the straight one of a constant :math:`\varepsilon`.
+
+    Args:
+        x_T: latents, shape (B, *d).
+        x_0: the known images, of the same shape and type.
+        mask: values in [0, 1], shape d, or (1, H, W) for images; what lies between 0 and 1 is
+            blended, :math:`m x_t + (1 - m) x_t^{\text{held}}`. Two independent noises blended
+            are too little noise, so that soft edges suit the first path better.
+        steps: as in :func:`ddim`.
+        generator: source of the fresh noise, for inpainting.
+
+    Returns:
+        The points at the last time, shape (B, *d); where the mask is 0 and that time is 0, x_0.
+
+    Raises:
+        ValueError: for bad points, masks or numbers of steps.
+    """
+    _check_start(x_T)
+    _check_start(x_0, "x_0")
+    require(
+        x_0.shape == x_T.shape and x_0.dtype == x_T.dtype,
+        f"x_0 is {x_0.dtype} of shape {tuple(x_0.shape)}, x_T {x_T.dtype} of shape "
+        f"{tuple(x_T.shape)}; expected the same",
+    )
+    mask = checked_mask(mask, x_T)
+    times, levels = _path(predictor.schedule, steps)
+    alpha, sigma = levels[0]
+    noise = (x_T - alpha * x_0) / sigma
+
+    def held(x: Tensor, level: Level) -> Tensor:
+        """x with the values that the mask holds on their path."""
+        epsilon = noise if generator is None else _noise_like(x, generator)
+        known = level[0] * x_0 + level[1] * epsilon
+        return torch.lerp(known, x, mask.expand_as(x))
+
+    x = held(x_T, levels[0])
+    for t, here, there in zip(times, levels, levels[1:]):
+        x = held(_step(x, predictor.denoised(x, t), here, there), there)
+    return x
 
 
 def invert(predictor: NoisePredictor, x_0: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
