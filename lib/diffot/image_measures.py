@@ -47,7 +47,7 @@ def measure_quality(
     """
     known = zoo.load_images({**zoo.config(model).data, "n": train}).images
     samples = sample(
-        _load(model, weights), known.shape[1:], n, steps, generator(seed, f"{model}, samples")
+        load(model, weights), known.shape[1:], n, steps, generator(seed, f"{model}, samples")
     )
     table = quality.quality_table(
         samples,
@@ -93,7 +93,7 @@ def measure_steps(model: str, weights: str, probe: str, n: int, seed: int) -> di
     shape = zoo.load_images({**zoo.config(model).data, "n": 1}).pixels.shape[1:]
     z = torch.randn(n, *shape, generator=generator(seed, f"{model}, latents"))
     reader = probes.load(probe)
-    *few, finest = in_steps(_load(model, weights), z, COUNTS)
+    *few, finest = in_steps(load(model, weights), z, COUNTS)
     from_finest = {count: distances(x, finest).double() for count, x in zip(COUNTS, few)}
     row = {}
     for count, images in zip(COUNTS, few):
@@ -124,7 +124,7 @@ def measure_told(
         the class that the model was told, and ``chance_NAME``, what this would be if it had not
         listened, :math:`\sum_k p_k q_k` with the frequencies of told and of read classes.
     """
-    predictor = _load(model, weights)
+    predictor = load(model, weights)
     others = held_out(model, n)
     told = {label: others.labels[label] for label in zoo.config(model).network["labels"]}
     z = torch.randn(n, *others.pixels.shape[1:], generator=generator(seed, f"{model}, told"))
@@ -198,6 +198,11 @@ def held_out(model: str, n: int) -> LabeledImages:
     return zoo.load_images({**data, "n": data["n"] + n}).at(slice(data["n"], None))
 
 
-def _load(model: str, weights: str) -> NoisePredictor:
+def load(model: str, weights: str) -> NoisePredictor:
+    """A model, if its weights have the hash that begins so.
+
+    Raises:
+        ValueError: if they are others.
+    """
     checkpoints.require_hashes(weights, model)
     return zoo.load(model)

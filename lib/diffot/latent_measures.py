@@ -46,8 +46,8 @@ def measure_pair(
     return compare(
         decode(first, n, steps, seed),
         decode(second, n, steps, seed),
-        _probe(first),
-        _probe(second),
+        probe_of(first),
+        probe_of(second),
         generator(seed, f"permutations, {first} and {second}"),
     )
 
@@ -73,8 +73,8 @@ def measure_translation(
     row = compare(
         x,
         y,
-        _probe(first),
-        _probe(second),
+        probe_of(first),
+        probe_of(second),
         generator(seed, f"permutations, {first} translated by {second}"),
     )
     return {**row, "distance": float(image_measures.distances(x, y).mean())}
@@ -318,7 +318,7 @@ def _models(names: Iterable[str]) -> list[str]:
     return [parse(name, 1).model for name in names]
 
 
-def _probe(name: str) -> AttributeProbe | None:
+def probe_of(name: str) -> AttributeProbe | None:
     """The probe for what a map draws, if there is one."""
     chosen = parse(name, 1)
     probe = f"{zoo.config(chosen.model).data['set'].capitalize()}Probe{chosen.shape()[-1]}"

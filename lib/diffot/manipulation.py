@@ -1,0 +1,525 @@
+r"""Images of manipulated latents, measured: each function gives one row of a table.
+
+Regions are named as in :mod:`diffot.regions`. Images are clamped to [-1, 1], as they are shown,
+before anything is measured. In the columns, ``NAME_error`` is the standard error of ``NAME``; a
+share has its 95 % interval (Wilson 1927) from ``NAME_low`` to ``NAME_high``. What cannot be
+computed, as a share of no images, is NaN.
+
+As in :mod:`diffot.image_measures`, a function is told the first digits of the hash of the model's
+``weights`` and refuses others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy.stats import binomtest, mannwhitneyu, norm
+from torch import Tensor
+
+from diffot import image_measures, latents, quality, regions, samplers, zoo
+from diffot.attributes import AttributeProbe
+from diffot.datasets.images import LabeledImages
+from diffot.errors import require, unknown_name
+from diffot.latent_maps import BATCH, LinearMap, decode, encode, linear_map
+from diffot.latent_maps import latents as draw_latents
+from diffot.latent_measures import probe_of
+from diffot.predictors import NoisePredictor
+from diffot.seeds import generator
+
+IMAGES = ("drawn", "held out")
+METHODS = ("shift", "hold", "replace")
+DONORS = ("with", "without")
+AT_LEAST = 10  # images, for the standard errors of ratios
+LARGEST_POOL = 40  # latents that are looked through for each pair before giving up
+
+
+# --- Shifts -----------------------------------------------------------------------------------
+
+
+def start(model: str, images: str, n: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
+    """What is manipulated: n latents, and the images that they stand for.
+
+    Args:
+        model: a name in ``zoo.CONFIGS``, of a model of images.
+        images: ``"drawn"``: the latents of a seed and what the model makes of them; or
+            ``"held out"``: images that it was not trained on and their codes. Coding loses a
+            little: what a shift by 0 changes.
+        steps: of DDIM, either way.
+        seed: of the latents; does not matter to held-out images.
+
+    Returns:
+        Latents and images, shape (n, C, H, W) each.
+    """
+    require(images in IMAGES, unknown_name("images", images, IMAGES))
+    if images == "drawn":
+        x = decode(model, n, steps, seed)
+        return draw_latents(tuple(x.shape[1:]), n, seed), x
+    return encode(model, model, n, steps), image_measures.held_out(model, n).images
+
+
+def edit(
+    predictor: NoisePredictor,
+    z: Tensor,
+    x: Tensor,
+    mask: Tensor,
+    sigmas: float,
+    method: str,
+    steps: int,
+    seed: int,
+) -> Tensor:
+    """The images of shifted latents.
+
+    Args:
+        z, x: latents and their images, shape (n, C, H, W), as :func:`start` gives them.
+        mask: of the region that is shifted.
+        sigmas: by how much; see :func:`diffot.latents.shift`.
+        method: what becomes of the pixels outside of the mask. ``"shift"``: whatever DDIM makes
+            of them; ``"hold"``: they are held to the path from z to x; ``"replace"``: they are x
+            with fresh noise in every step (Sohl-Dickstein et al. 2015). See
+            :func:`diffot.samplers.hold`.
+        steps: of DDIM.
+        seed: of the fresh noise.
+
+    Returns:
+        Shape (n, C, H, W), not clamped.
+    """
+    require(method in METHODS, unknown_name("method", method, METHODS))
+    shifted = latents.shift(z, mask, sigmas)
+    edited = []
+    with torch.no_grad():
+        for batch, (noise, known) in enumerate(zip(shifted.split(BATCH), x.split(BATCH))):
+            if method == "shift":
+                edited.append(samplers.ddim(predictor, noise, steps))
+                continue
+            draws = generator(seed, f"fresh noise {batch}") if method == "replace" else None
+            edited.append(samplers.hold(predictor, noise, known, mask, steps, draws))
+    return torch.cat(edited)
+
+
+def measure_shift(
+    model: str,
+    weights: str,
+    images: str,
+    region: str,
+    sigmas: float,
+    method: str,
+    target: str,
+    n: int,
+    steps: int,
+    seed: int,
+) -> dict[str, float]:
+    """What becomes of n images if their latents are shifted in a region.
+
+    Args:
+        model: a name in ``zoo.CONFIGS``, of a model of images that a probe can read.
+        weights: see the module's description.
+        images: what is manipulated; see :func:`start`.
+        region: a name as in :mod:`diffot.regions`.
+        sigmas: the shift, in standard deviations of the latent's mean over the region.
+        method: see :func:`edit`.
+        target: what the shift is to bring about, as in ``"sunglasses=yes"`` or
+            ``"hair_color=blond,gray"``; "" for nothing.
+        n: number of images, at least 10.
+        steps: of DDIM.
+        seed: of latents and fresh noise.
+
+    Returns:
+        One row. Brightness: ``brightness``, the mean of all values, ``red``, ``green`` and
+        ``blue`` (or ``gray``), those of the channels, and ``region_brightness``, that of the
+        region; ``brightness_deviation`` over images; ``clamped``, the mean over values of what
+        was cut off at -1 and 1. ``quantile`` and ``linear`` predict ``region_brightness``
+        without the model: :func:`quantile_prediction` for its training images, and the images of
+        the shifted latents under their linear map (:func:`linear_prediction`).
+
+        The change of an image: the columns of :func:`change`; and ``nearest``, the median
+        distance to the nearest training image by that of n held-out images.
+
+        What the probe reads: ``share_LABEL_CLASS`` of the images, and for a binary label
+        ``share_LABEL``, that of "yes"; ``kept_LABEL``, the share that is read as before, for all
+        labels but the target's. For the target, ``before`` and ``after``, the shares of images
+        with it; ``gained``, the share of the ``gained_n`` images without it that have it now;
+        ``lost``, the share of the ``lost_n`` images with it that do not have it now. And for each
+        other binary label, ``among_gained_LABEL_before`` and ``_after``, the shares of "yes"
+        among the ``among_gained_n`` images that gained the target, and
+        ``among_gained_LABEL_change``, the mean change, with its error over these images.
+    """
+    _check_number(n)
+    predictor, probe = image_measures.load(model, weights), _probe(model)
+    place = regions.mask(region, probe.size)
+    wanted = Target.parse(target, probe) if target else None
+    require(method in METHODS, unknown_name("method", method, METHODS))
+    z, base = start(model, images, n, steps, seed)
+    raw = edit(predictor, z, base, place, sigmas, method, steps, seed)
+    x, y = base.clamp(-1, 1), raw.clamp(-1, 1)
+
+    linear = linear_map(model)
+    unshifted = float(region_means(linear.decode(z), place).mean())
+    row = {
+        **_brightness_columns(y),
+        **_mean("region_brightness", region_means(y, place)),
+        "quantile": quantile_prediction(
+            region_means(_known(model).images, place), latents.coordinate(z, place), sigmas
+        ),
+        "linear": unshifted + linear_prediction(linear, place, sigmas),
+        "clamped": float((raw - y).abs().mean()),
+        **change(x, y, place),
+        **_nearest(model, y),
+    }
+    before, after = probe.classify(x), probe.classify(y)
+    for label, names in probe.classes.items():
+        if len(names) == 2:
+            row |= _share(f"share_{label}", after[label] == 1)
+        else:
+            for k, name in enumerate(names):
+                row |= _share(f"share_{label}_{name}", after[label] == k)
+    if wanted:
+        row |= _target_columns(wanted, probe, before, after)
+    return row | _kept(before, after, wanted)
+
+
+def change(x: Tensor, y: Tensor, mask: Tensor) -> dict[str, float]:
+    r"""How images were changed, in a region and out of it.
+
+    Args:
+        x, y: images before and after, shape (n, C, H, W) with n >= 10.
+        mask: of the region, values m in [0, 1].
+
+    Returns:
+        ``inside`` and ``outside``: root mean square difference over an image's values, weighted
+        by m and by 1 - m, in the mean over images. ``seam``: by which factor the change made the
+        edge of the region sharper or smoother: the root mean square difference of neighboring
+        values across it, each pair weighted by the difference of m, by the same of the images
+        before. Near 1 if there is nothing to be seen of the edge. NaN without an outside or edge.
+    """
+    inside = mask.expand(x.shape[1:]).to(x)
+    row = {}
+    for name, weights in {"inside": inside, "outside": 1 - inside}.items():
+        squares = ((y - x).square() * weights).double().sum((1, 2, 3)) / weights.double().sum()
+        row |= _mean(name, squares.sqrt())
+    new, old = (_jumps_across(images, inside).numpy() for images in (y, x))
+    seam = quality.Estimate(np.nan, np.nan)
+    if old.any():
+        seam = quality.jackknife(lambda a, b: (a.sum() / b.sum()) ** 0.5, new, old)
+    return row | {"seam": seam.value, "seam_error": seam.error}
+
+
+def _jumps_across(images: Tensor, mask: Tensor) -> Tensor:
+    """Squared differences of neighbors, weighted by those of the mask; summed, shape (n,)."""
+    return sum(
+        (images.diff(dim=axis).square() * mask.diff(dim=axis).abs()).double().sum((1, 2, 3))
+        for axis in (-2, -1)
+    )
+
+
+# --- Predictions of brightness ----------------------------------------------------------------
+
+
+def region_means(images: Tensor, mask: Tensor) -> Tensor:
+    """The mean of each image over a region, weighted by the mask; float64 of shape (n,)."""
+    weights = mask.expand(images.shape[1:]).to(images)
+    return (images.flatten(1) @ weights.flatten() / weights.sum()).double()
+
+
+def quantile_prediction(values: Tensor, coordinates: Tensor, sigmas: float) -> float:
+    r"""The mean brightness of images of shifted latents, if it followed the quantile map.
+
+    The mean over latents of :math:`F^{-1}(\Phi(c + s))` (thesis, conjecture 1, for the brightness
+    in place of a pixel). Beyond the empirical quantiles, which N values have to about
+    :math:`\Phi^{-1}(1 - 1/N)` standard deviations, it is the lowest or highest of the values.
+
+    Args:
+        values: brightness of images, whose distribution is F; shape (N,).
+        coordinates: c of each latent, N(0, 1); see :func:`diffot.latents.coordinate`.
+        sigmas: the shift s.
+    """
+    return float(np.quantile(values.numpy(), norm.cdf(coordinates.numpy() + sigmas)).mean())
+
+
+def linear_prediction(linear: LinearMap, mask: Tensor, sigmas: float) -> float:
+    r"""By how much the brightness of a region changes under a linear map of shifted latents.
+
+    :math:`s \langle m, C^{1/2} m \rangle / (|m| \sum_i m_i)` for the mask m and a shift by s
+    standard deviations: :math:`s\, u^\top C^{1/2} u`, with u = m / |m|, times the change of the
+    mean that a step of length one along u makes. It is the same for all latents.
+    """
+    weights = mask.expand(linear.mean.shape).to(linear.mean)
+    moved = linear.decode(weights[None] / weights.norm()) - linear.mean
+    return sigmas * float(region_means(moved, mask))
+
+
+# --- Transfers --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """Images of latents in which a region was replaced by that of a donor.
+
+    Attributes:
+        recipients, donors: images of the two latents, shape (n, C, H, W), clamped.
+        results: images of the recipient's latent with the donor's in the region, clamped.
+        success: whether the probe reads the target in the result, shape (n,).
+        probability: that of the target in the result, by the probe, shape (n,).
+    """
+
+    recipients: Tensor
+    donors: Tensor
+    results: Tensor
+    success: Tensor
+    probability: Tensor
+
+
+def transfer(
+    model: str,
+    weights: str,
+    target: str,
+    region: str,
+    donors: str,
+    n: int,
+    steps: int,
+    seed: int,
+) -> Transfers:
+    """Replace a region of n latents by that of others, and draw the images.
+
+    Latents are taken in the order of the seed: the recipients are the first n whose images do not
+    show the target, whatever the region and the donors.
+
+    Args:
+        model, weights, region, steps: as in :func:`measure_shift`.
+        target: what is to be transferred, as in ``"sunglasses=yes"``.
+        donors: ``"with"``: the first n latents whose images show the target; or ``"without"``,
+            for comparison: the next n after the recipients that do not.
+        n: number of pairs.
+        seed: of the latents.
+
+    Raises:
+        ValueError: also if the model draws the target, or anything else, too rarely.
+    """
+    require(n >= 1, f"n is {n}; expected at least 1 pair")
+    predictor, probe = image_measures.load(model, weights), _probe(model)
+    place, wanted = regions.mask(region, probe.size), Target.parse(target, probe)
+    require(donors in DONORS, unknown_name("donors", donors, DONORS))
+    base, receiving, giving = _pairs(model, probe, wanted, donors, n, steps, seed)
+    z = draw_latents(tuple(base.shape[1:]), len(base), seed)
+    mixed = latents.transfer(z[receiving], z[giving], place)
+    with torch.no_grad():
+        drawn = [samplers.ddim(predictor, part, steps) for part in mixed.split(BATCH)]
+    results = torch.cat(drawn).clamp(-1, 1)
+    return Transfers(
+        base[receiving],
+        base[giving],
+        results,
+        wanted.seen(probe.classify(results)),
+        probe(results)[wanted.label][:, wanted.classes].sum(1),
+    )
+
+
+def _pairs(
+    model: str, probe: AttributeProbe, wanted: Target, donors: str, n: int, steps: int, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The images of enough latents, and which of them are recipients and donors."""
+    for size in range(2 * n, LARGEST_POOL * n + 1, n):
+        base = decode(model, size, steps, seed).clamp(-1, 1)
+        seen = wanted.seen(probe.classify(base))
+        with_it, without = (torch.nonzero(kind)[:, 0] for kind in (seen, ~seen))
+        giving = with_it[:n] if donors == "with" else without[n : 2 * n]
+        if len(without) >= n and len(giving) == n:
+            return base, without[:n], giving
+    raise ValueError(
+        f"of the first {len(base)} images of {model}, {len(with_it)} show the target and "
+        f"{len(without)} do not, which is too few for {n} pairs; ask for fewer, or choose "
+        "another target"
+    )
+
+
+def measure_transfer(
+    model: str,
+    weights: str,
+    target: str,
+    region: str,
+    donors: str,
+    n: int,
+    steps: int,
+    seed: int,
+) -> dict[str, float]:
+    """How often a region of a donor's latent brings the target with it.
+
+    Args:
+        n: number of pairs, at least 10; all as in :func:`transfer`.
+
+    Returns:
+        One row. ``success``: the share of results in which the probe reads the target;
+        ``kept_LABEL``: the share in which another label is read as in the recipient's image; the
+        columns of :func:`change`, against the recipient's image. ``distance``: the mean over
+        pairs of :func:`color_distances` between donor's and recipient's image, ``color_auc`` and
+        ``color_p_value``: whether they tell success from failure (:func:`color_effect`).
+    """
+    _check_number(n)
+    found = transfer(model, weights, target, region, donors, n, steps, seed)
+    probe = _probe(model)
+    distances = color_distances(found.donors, found.recipients)
+    auc, p_value = color_effect(distances, found.success)
+    return {
+        **_share("success", found.success),
+        **change(found.recipients, found.results, regions.mask(region, probe.size)),
+        **_mean("distance", distances),
+        "color_auc": auc,
+        "color_p_value": p_value,
+        **_kept(
+            probe.classify(found.recipients),
+            probe.classify(found.results),
+            Target.parse(target, probe),
+        ),
+    }
+
+
+def color_distances(x: Tensor, y: Tensor) -> Tensor:
+    """Root mean square difference of the means of the channels of two images each, shape (n,)."""
+    return (x - y).double().mean((2, 3)).square().mean(1).sqrt()
+
+
+def color_effect(distances: Tensor, success: Tensor) -> tuple[float, float]:
+    """Does success come with small distances?
+
+    Returns:
+        The probability that a success has a smaller distance than a failure, ties counting half,
+        and the two-sided p-value of its being 1/2 (Mann & Whitney 1947). NaN if all succeed or
+        all fail.
+    """
+    if success.all() or not success.any():
+        return np.nan, np.nan
+    failed, succeeded = distances[~success].numpy(), distances[success].numpy()
+    test = mannwhitneyu(failed, succeeded)
+    return float(test.statistic / (len(failed) * len(succeeded))), float(test.pvalue)
+
+
+# --- What the probe reads ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Target:
+    """Classes of a label, any of which counts."""
+
+    label: str
+    classes: list[int]
+
+    @classmethod
+    def parse(cls, text: str, probe: AttributeProbe) -> Target:
+        """From a text such as ``"hair_color=blond,gray"``."""
+        label, _, names = text.partition("=")
+        require(label in probe.classes, unknown_name("label", label, probe.classes))
+        known = probe.classes[label]
+        for name in names.split(","):
+            require(name in known, unknown_name(f"class of {label}", name, known))
+        classes = [k for k, name in enumerate(known) if name in names.split(",")]
+        require(len(classes) < len(known), f"{text!r} names all classes; leave one out")
+        return cls(label, classes)
+
+    def seen(self, read: Mapping[str, Tensor]) -> Tensor:
+        """Whether an image shows it, shape (n,), by what a probe read."""
+        return torch.isin(read[self.label], torch.tensor(self.classes))
+
+
+def _target_columns(
+    wanted: Target,
+    probe: AttributeProbe,
+    before: Mapping[str, Tensor],
+    after: Mapping[str, Tensor],
+) -> dict[str, float]:
+    had, has = wanted.seen(before), wanted.seen(after)
+    row = {
+        **_share("before", had),
+        **_share("after", has),
+        **_share("gained", has[~had]),
+        **_share("lost", ~has[had]),
+    }
+    gained = has & ~had
+    row |= {"gained_n": float((~had).sum()), "lost_n": float(had.sum())}
+    row["among_gained_n"] = float(gained.sum())
+    for label, names in probe.classes.items():
+        if label != wanted.label and len(names) == 2:
+            first, then = before[label][gained], after[label][gained]
+            name = f"among_gained_{label}"
+            row |= _share(f"{name}_before", first == 1) | _share(f"{name}_after", then == 1)
+            row |= _mean(f"{name}_change", (then - first).double())
+    return row
+
+
+def _kept(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], wanted: Target | None
+) -> dict[str, float]:
+    row = {}
+    for label, classes in before.items():
+        if wanted is None or label != wanted.label:
+            row |= _share(f"kept_{label}", classes == after[label])
+    return row
+
+
+def _probe(model: str) -> AttributeProbe:
+    probe = probe_of(model)
+    require(probe is not None, f"there is no probe for the images of {model}; train one first")
+    return probe
+
+
+# --- Columns ----------------------------------------------------------------------------------
+
+
+def _check_number(n: int) -> None:
+    require(n >= AT_LEAST, f"n is {n}; expected at least {AT_LEAST}, for the standard errors")
+
+
+def _mean(name: str, values: Tensor) -> dict[str, float]:
+    """Mean and its standard error; NaN where there are too few values."""
+    n = len(values)
+    error = float(values.std() / n**0.5) if n > 1 else np.nan
+    return {name: float(values.mean()) if n else np.nan, f"{name}_error": error}
+
+
+def _share(name: str, hits: Tensor) -> dict[str, float]:
+    """A share with its interval; of no images, it could be anything."""
+    n = len(hits)
+    if n == 0:
+        return {name: np.nan, f"{name}_low": 0.0, f"{name}_high": 1.0}
+    interval = binomtest(int(hits.sum()), n).proportion_ci(method="wilson")
+    return {
+        name: float(hits.double().mean()),
+        f"{name}_low": float(interval.low),
+        f"{name}_high": float(interval.high),
+    }
+
+
+def _brightness_columns(images: Tensor) -> dict[str, float]:
+    channels = images.double().mean((2, 3))
+    brightness = channels.mean(1)
+    row = {**_mean("brightness", brightness), "brightness_deviation": float(brightness.std())}
+    for name, values in zip(quality.CHANNELS[images.shape[1]], channels.T):
+        row |= _mean(name, values)
+    return row
+
+
+def _nearest(model: str, images: Tensor) -> dict[str, float]:
+    near = quality.nearness(
+        quality.nearest_distances(images, _known(model).images),
+        _held_out_distances(str(zoo.config(model).data), model, len(images)),
+    )
+    return {"nearest": near.ratio.value, "nearest_error": near.ratio.error}
+
+
+def _known(model: str) -> LabeledImages:
+    return _training_images(str(zoo.config(model).data), model)
+
+
+# A sweep asks for these once for each row; the data are told so that a changed recipe is seen.
+@lru_cache(maxsize=2)
+def _training_images(data: str, model: str) -> LabeledImages:
+    return zoo.dataset(model)
+
+
+@lru_cache(maxsize=2)
+def _held_out_distances(data: str, model: str, n: int) -> np.ndarray:
+    return quality.nearest_distances(
+        image_measures.held_out(model, n).images, _known(model).images
+    )
