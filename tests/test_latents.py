@@ -111,10 +111,17 @@ def _overlap(one, other):
     return max(across, 0) * max(down, 0)
 
 
-@pytest.mark.parametrize("name, others", [("eyes", []), ("mouth", []), ("mouth", ["eyes"])])
-def test_elsewhere_is_uniform_over_the_free_places(name, others, generator):
+EYES, MOUTH = latents.FACE_BOXES["eyes"], latents.FACE_BOXES["mouth"]
+SMALL, PILLAR = (0.375, 0.5, 0.5625, 0.625), (0.125, 0.0625, 0.25, 0.9375)
+
+
+@pytest.mark.parametrize(
+    "box, avoid",
+    [(EYES, []), (MOUTH, []), (MOUTH, [EYES]), (SMALL, [PILLAR])],
+    ids=["eyes", "mouth", "mouth, not eyes", "small"],
+)
+def test_elsewhere_is_uniform_over_the_free_places(box, avoid, generator):
     """As drawing places at random until one is free, which is slow where few are."""
-    box, avoid = latents.FACE_BOXES[name], [latents.FACE_BOXES[other] for other in others]
     found = np.array([latents.elsewhere(box, generator, avoid) for _ in range(1500)])
     width, height = box[2] - box[0], box[3] - box[1]
     rng = np.random.default_rng(1)
