@@ -2,7 +2,6 @@
 
 import inspect
 import math
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,16 +19,13 @@ MIDDLE = "box=0.25,0.25,0.75,0.75"  # 256 of 32 x 32 pixels
 Z = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
+TRAIN = 400  # training images in the place of all
+
+
 @pytest.fixture
-def few_faces(monkeypatch):
-    """The model's recipe with 400 training images, and their linear map."""
-    recipe = zoo.config("Faces32A")
-    few = replace(recipe, data={**recipe.data, "n": 400})
-    monkeypatch.setitem(zoo.CONFIGS, "Faces32A", few)
-    images = zoo.dataset("Faces32A")
-    linear = LinearMap.fit(images.images)
-    monkeypatch.setattr(manipulation, "linear_map", lambda model: linear)
-    return images
+def few_faces():
+    """The first training images."""
+    return zoo.load_images({**zoo.config("Faces32A").data, "n": TRAIN})
 
 
 @pytest.fixture
@@ -60,7 +56,7 @@ def independent_values(monkeypatch):
 
 def measure(method="shift", region=MIDDLE, sigmas=40.0, target="", n=40, steps=100):
     return manipulation.measure_shift(
-        "Faces32A", "", "drawn", region, sigmas, method, target, n, steps, 0
+        "Faces32A", "", "drawn", region, sigmas, method, target, n, steps, TRAIN, 0
     )
 
 
@@ -206,8 +202,8 @@ def test_bad_arguments_are_refused_before_anything_is_drawn(monkeypatch, argumen
 
 
 def test_other_weights_and_models_without_a_probe_are_refused():
-    arguments = ("drawn", "all", 1.0, "shift", "", 10, 5, 0)
-    with pytest.raises(ValueError, match="abc was to be measured; compute the table anew"):
+    arguments = ("drawn", "all", 1.0, "shift", "", 10, 5, TRAIN, 0)
+    with pytest.raises(ValueError, match="'abc' were to be measured; compute the table anew"):
         manipulation.measure_shift("Faces32A", "abc", *arguments)
     with pytest.raises(ValueError, match="unknown images 'found'"):
         manipulation.start("Faces32A", "found", 10, 5, 0)

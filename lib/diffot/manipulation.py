@@ -11,6 +11,7 @@ As in :mod:`diffot.image_measures`, a function is told the first digits of the h
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,9 +23,8 @@ from torch import Tensor
 
 from diffot import image_measures, latents, quality, regions, samplers, zoo
 from diffot.attributes import AttributeProbe
-from diffot.datasets.images import LabeledImages
 from diffot.errors import require, unknown_name
-from diffot.latent_maps import BATCH, LinearMap, decode, encode, linear_map
+from diffot.latent_maps import BATCH, LinearMap, decode, encode
 from diffot.latent_maps import latents as draw_latents
 from diffot.latent_measures import probe_of
 from diffot.predictors import NoisePredictor
@@ -110,6 +110,7 @@ def measure_shift(
     target: str,
     n: int,
     steps: int,
+    train: int,
     seed: int,
 ) -> dict[str, float]:
     """What becomes of n images if their latents are shifted in a region.
@@ -125,6 +126,8 @@ def measure_shift(
             ``"hair_color=blond,gray"``; "" for nothing.
         n: number of images, at least 10.
         steps: of DDIM.
+        train: how many of the training images, from the first, are used for the predictions and
+            searched for the nearest ones.
         seed: of latents and fresh noise.
 
     Returns:
@@ -156,18 +159,20 @@ def measure_shift(
     raw = edit(predictor, z, base, place, sigmas, method, steps, seed)
     x, y = base.clamp(-1, 1), raw.clamp(-1, 1)
 
-    linear = linear_map(model)
-    unshifted = float(region_means(linear.decode(z), place).mean())
+    known = _known(model, train, n)
+    unshifted = float(region_means(known.linear.decode(z), place).mean())
+    near = quality.nearness(quality.nearest_distances(y, known.images), known.held_out)
     row = {
         **_brightness_columns(y),
         **_mean("region_brightness", region_means(y, place)),
         "quantile": quantile_prediction(
-            region_means(_known(model).images, place), latents.coordinate(z, place), sigmas
+            region_means(known.images, place), latents.coordinate(z, place), sigmas
         ),
-        "linear": unshifted + linear_prediction(linear, place, sigmas),
+        "linear": unshifted + linear_prediction(known.linear, place, sigmas),
         "clamped": float((raw - y).abs().mean()),
         **change(x, y, place),
-        **_nearest(model, y),
+        "nearest": near.ratio.value,
+        "nearest_error": near.ratio.error,
     }
     before, after = probe.classify(x), probe.classify(y)
     for label, names in probe.classes.items():
@@ -500,26 +505,22 @@ def _brightness_columns(images: Tensor) -> dict[str, float]:
     return row
 
 
-def _nearest(model: str, images: Tensor) -> dict[str, float]:
-    near = quality.nearness(
-        quality.nearest_distances(images, _known(model).images),
-        _held_out_distances(str(zoo.config(model).data), model, len(images)),
-    )
-    return {"nearest": near.ratio.value, "nearest_error": near.ratio.error}
+@dataclass(frozen=True)
+class _Known:
+    """What images of shifted latents are compared with; see :func:`measure_shift`."""
+
+    images: Tensor
+    linear: LinearMap
+    held_out: np.ndarray  # distances of held-out images to the nearest of the images
 
 
-def _known(model: str) -> LabeledImages:
-    return _training_images(str(zoo.config(model).data), model)
+def _known(model: str, train: int, n: int) -> _Known:
+    return _prepared(json.dumps({**zoo.config(model).data, "n": train}), model, n)
 
 
-# A sweep asks for these once for each row; the data are told so that a changed recipe is seen.
+# A sweep asks for these once for each row.
 @lru_cache(maxsize=2)
-def _training_images(data: str, model: str) -> LabeledImages:
-    return zoo.dataset(model)
-
-
-@lru_cache(maxsize=2)
-def _held_out_distances(data: str, model: str, n: int) -> np.ndarray:
-    return quality.nearest_distances(
-        image_measures.held_out(model, n).images, _known(model).images
-    )
+def _prepared(data: str, model: str, n: int) -> _Known:
+    images = zoo.load_images(json.loads(data)).images
+    others = image_measures.held_out(model, n).images
+    return _Known(images, LinearMap.fit(images), quality.nearest_distances(others, images))
