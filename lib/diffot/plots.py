@@ -618,7 +618,6 @@ def level_losses(
 def legend_of(ax: Axes, other: Axes, title: str) -> None:
     """Use these axes for the legend of others that share their lines."""
     ax.axis("off")
-    ax.set_title("")
     handles, labels = other.get_legend_handles_labels()
     ax.legend(handles, labels, title=title, loc="center", ncols=2, fontsize="small")
 
@@ -642,7 +641,34 @@ def error_lines(
     ax.set(xscale="log", yscale=yscale, xlabel=xlabel, ylabel=ylabel)
     ax.set_xticks(x, ticks or [f"{value:,g}" for value in x])
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    if len(lines) > 1:
+        ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def responses(
+    ax: Axes,
+    curves: Mapping[str, tuple[Sequence, Sequence, Sequence, Sequence]],
+    xlabel: str,
+    ylabel: str,
+    predictions: Mapping[str, tuple[Sequence, Sequence]] | None = None,
+) -> None:
+    """Measured values over what was set, with their intervals, and predictions, dashed.
+
+    Args:
+        curves: of each name, where it was measured, its values, and the lower and upper ends of
+            their intervals.
+        predictions: of each name, where and what.
+    """
+    for (name, curve), color, marker in zip(curves.items(), _OTHERS, "osD^vP"):
+        x, value, low, high = (np.asarray(column, dtype=float) for column in curve)
+        bars = np.maximum([value - low, high - value], 0)
+        ax.errorbar(x, value, yerr=bars, color=color, marker=marker, ms=5, capsize=2, label=name)
+    for (name, (x, value)), color in zip((predictions or {}).items(), _OTHERS[2:]):
+        ax.plot(x, value, "--", color=color, label=name)
+    ax.axvline(0, color="0.85", zorder=0)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if len(curves) + len(predictions or {}) > 1:
+        ax.legend(fontsize="small")
 
 
 def dots_and_chance(
