@@ -123,6 +123,7 @@ def test_ranks_of_an_increasing_map_and_of_an_unrelated_one(face_maps):
     assert row["rank_p_value"] < 0.001 and abs(row["rank_null_mean"]) < 1e-12
     # over 50 latents, a coordinate's correlation spreads by 1/7
     assert row["shifted_95"] == pytest.approx(1.64 / 7, abs=0.03)
+    assert abs(row["permuted"]) < 4 / 7 / 2048**0.5  # of 2048 coordinates that vary
     row = latent_measures.measure_ranks("Faces32B", weights("Faces32B"), 50, 5, 0)
     assert abs(row["rank"]) < 4 * row["rank_null_deviation"]
     # the deviation of a mean over 3072 independent coordinates

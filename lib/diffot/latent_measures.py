@@ -183,9 +183,10 @@ def measure_ranks(name: str, weights: str, n: int, steps: int, seed: int) -> dic
     Returns:
         One row: ``rank``, the mean over coordinates of Spearman's correlation over latents, with
         its error and against random pairings; ``rank_05``, ``rank_50`` and ``rank_95``, its
-        quantiles over coordinates, and ``shifted_05`` and so on, where each latent is paired with
-        the image of the next. Coordinates that are constant in the images are left out, and
-        their share is ``constant``.
+        quantiles over coordinates; ``shifted``, ``shifted_05`` and so on, where each latent is
+        paired with the image of the next; and ``permuted`` and so on, where each coordinate of
+        the latents is paired with another one of the images, drawn at random. Coordinates that
+        are constant in the images are left out, and their share is ``constant``.
     """
     _require_weights(weights, name)
     z = latents(parse(name, steps).shape(), n, seed)
@@ -205,8 +206,12 @@ def measure_ranks(name: str, weights: str, n: int, steps: int, seed: int) -> dic
         **_estimate_columns("rank", jackknife(mean, z.numpy(), x.numpy())),
         "constant": 1 - varying(z, x).numel() / z[0].numel(),
     }
-    for key, images in {"rank": x, "shifted": x.roll(1, 0)}.items():
-        quantiles = varying(z, images).quantile(torch.tensor([0.05, 0.5, 0.95]).double())
+    others = torch.randperm(z[0].numel(), generator=draws)
+    elsewhere = x.flatten(1)[:, others].reshape(x.shape)
+    for key, images in {"rank": x, "shifted": x.roll(1, 0), "permuted": elsewhere}.items():
+        ranks = varying(z, images)
+        row.setdefault(key, float(ranks.mean()))
+        quantiles = ranks.quantile(torch.tensor([0.05, 0.5, 0.95]).double())
         row |= {f"{key}_{q}": float(v) for q, v in zip(("05", "50", "95"), quantiles)}
     return row
 
