@@ -63,6 +63,14 @@ def measure(method="shift", region=MIDDLE, sigmas=40.0, target="", n=40, steps=1
 # --- Shifts -----------------------------------------------------------------------------------
 
 
+def test_inpainting_forgets_the_region_and_leaves_the_rest(few_faces, independent_values):
+    """The new values are as large as the old ones, and independent of them."""
+    _, d = independent_values(0.2)
+    row = measure("inpaint", sigmas=0.0)
+    assert row["inside"] == pytest.approx(2**0.5 * d, rel=0.01)
+    assert row["outside"] < 1e-6
+
+
 @pytest.mark.parametrize("method", ["shift", "hold", "replace"])
 def test_a_shift_of_independent_values_moves_the_region_alone(
     few_faces, independent_values, method

@@ -31,7 +31,7 @@ from diffot.predictors import NoisePredictor
 from diffot.seeds import generator
 
 IMAGES = ("drawn", "held out")
-METHODS = ("shift", "hold", "replace")
+METHODS = ("shift", "hold", "replace", "inpaint")
 DONORS = ("with", "without")
 AT_LEAST = 10  # images, for the standard errors of ratios
 LARGEST_POOL = 40  # latents that are looked through for each pair before giving up
@@ -79,8 +79,9 @@ def edit(
         sigmas: by how much; see :func:`diffot.latents.shift`.
         method: what becomes of the pixels outside of the mask. ``"shift"``: whatever DDIM makes
             of them; ``"hold"``: they are held to the path from z to x; ``"replace"``: they are x
-            with fresh noise in every step (Sohl-Dickstein et al. 2015). See
-            :func:`diffot.samplers.hold`.
+            with fresh noise in every step; ``"inpaint"``: the same, and the latents are fresh
+            noise before they are shifted, so that nothing of the image is left in the region
+            (Sohl-Dickstein et al. 2015). See :func:`diffot.samplers.hold`.
         steps: of DDIM.
         seed: of the fresh noise.
 
@@ -88,6 +89,8 @@ def edit(
         Shape (n, C, H, W), not clamped.
     """
     require(method in METHODS, unknown_name("method", method, METHODS))
+    if method == "inpaint":
+        z = torch.randn(z.shape, generator=generator(seed, "latents to inpaint with"))
     shifted = latents.shift(z, mask, sigmas)
     edited = []
     with torch.no_grad():
@@ -95,7 +98,7 @@ def edit(
             if method == "shift":
                 edited.append(samplers.ddim(predictor, noise, steps))
                 continue
-            draws = generator(seed, f"fresh noise {batch}") if method == "replace" else None
+            draws = None if method == "hold" else generator(seed, f"fresh noise {batch}")
             edited.append(samplers.hold(predictor, noise, known, mask, steps, draws))
     return torch.cat(edited)
 

@@ -33,6 +33,13 @@ IMAGE_MODELS = {
     "Animals32": _PALETTE[3],
     "Digits28": _PALETTE[7],
 }
+_NAMED = {
+    "red": _PALETTE[3],
+    "green": _PALETTE[2],
+    "blue": _PALETTE[0],
+    "quantile map": "0.4",
+    "Gaussian map": _PALETTE[1],
+}
 _OTHERS = [EXACT, _PALETTE[9], _PALETTE[1], _PALETTE[2], _PALETTE[4], _PALETTE[6]]
 
 
@@ -657,17 +664,21 @@ def responses(
     Args:
         curves: of each name, where it was measured, its values, and the lower and upper ends of
             their intervals.
-        predictions: of each name, where and what.
+        predictions: of ``"quantile map"`` or ``"Gaussian map"``, where and what.
     """
     for (name, curve), color, marker in zip(curves.items(), _OTHERS, "osD^vP"):
         x, value, low, high = (np.asarray(column, dtype=float) for column in curve)
         bars = np.maximum([value - low, high - value], 0)
-        ax.errorbar(x, value, yerr=bars, color=color, marker=marker, ms=5, capsize=2, label=name)
-    for (name, (x, value)), color in zip((predictions or {}).items(), _OTHERS[2:]):
-        ax.plot(x, value, "--", color=color, label=name)
+        style = {"color": _NAMED.get(name, color), "marker": marker, "ms": 5, "capsize": 2}
+        ax.errorbar(x, value, yerr=bars, label=name, **style)
+    for name, (x, value) in (predictions or {}).items():
+        ax.plot(x, value, "--", color=_NAMED[name], label=name)
     ax.axvline(0, color="0.85", zorder=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    if len(curves) + len(predictions or {}) > 1:
+    names = len(curves) + len(predictions or {})
+    if names > 4:
+        ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    elif names > 1:
         ax.legend(fontsize="small")
 
 
