@@ -640,11 +640,11 @@ def error_lines(
 ) -> None:
     """Lines over a logarithmic axis, each named and given by its values and standard errors; bars
     of two standard errors. Models have their colors. ``ticks`` are names for the places x."""
-    others = iter(_OTHERS)
-    for (name, (value, error)), marker in zip(lines.items(), "osD^vP"):
-        color = IMAGE_MODELS.get(name) or next(others)
-        bars = [2 * e for e in error]
-        ax.errorbar(x, value, yerr=bars, marker=marker, color=color, label=name, capsize=3)
+    curves = {}
+    for name, line in lines.items():
+        value, error = (np.asarray(column, dtype=float) for column in line)
+        curves[name] = (x, value, value - 2 * error, value + 2 * error)
+    _with_bars(ax, curves)
     ax.set(xscale="log", yscale=yscale, xlabel=xlabel, ylabel=ylabel)
     ax.set_xticks(x, ticks or [f"{value:,g}" for value in x])
     ax.xaxis.set_minor_locator(NullLocator())
@@ -666,11 +666,7 @@ def responses(
             their intervals.
         predictions: of ``"quantile map"`` or ``"Gaussian map"``, where and what.
     """
-    for (name, curve), color, marker in zip(curves.items(), _OTHERS, "osD^vP"):
-        x, value, low, high = (np.asarray(column, dtype=float) for column in curve)
-        bars = np.maximum([value - low, high - value], 0)
-        style = {"color": _NAMED.get(name, color), "marker": marker, "ms": 5, "capsize": 2}
-        ax.errorbar(x, value, yerr=bars, label=name, **style)
+    _with_bars(ax, curves)
     for name, (x, value) in (predictions or {}).items():
         ax.plot(x, value, "--", color=_NAMED[name], label=name)
     ax.axvline(0, color="0.85", zorder=0)
@@ -680,6 +676,16 @@ def responses(
         ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     elif names > 1:
         ax.legend(fontsize="small")
+
+
+def _with_bars(ax: Axes, curves: Mapping[str, tuple[Sequence, Sequence, Sequence, Sequence]]):
+    """Curves with intervals, as of :func:`responses`; models and channels have their colors."""
+    others = iter(_OTHERS)
+    for (name, curve), marker in zip(curves.items(), "osD^vP"):
+        x, value, low, high = (np.asarray(column, dtype=float) for column in curve)
+        bars = np.maximum([value - low, high - value], 0)
+        color = IMAGE_MODELS.get(name) or _NAMED.get(name) or next(others)
+        ax.errorbar(x, value, yerr=bars, color=color, marker=marker, ms=5, capsize=2, label=name)
 
 
 def dots_and_chance(
