@@ -342,3 +342,27 @@ def test_color_distances():
     y[1, :, 2:] -= 1
     expected = (0.25 / 3) ** 0.5
     assert manipulation.color_distances(x, y).tolist() == pytest.approx([expected] * 2)
+
+
+def test_brightness_of_independent_values_follows_each_latent(few_faces, independent_values):
+    """Each image is d z, so that its mean is that of its latent, and grows with it."""
+    _, d = independent_values(0.2)
+    row = manipulation.measure_brightness("Faces32A", "", "all", 1.0, 40, 100, TRAIN, 0)
+    assert row["correlation"] == pytest.approx(1, abs=1e-4) and row["brighter"] == 1
+    assert row["deviation"] == pytest.approx(float((d * Z).mean((1, 2, 3)).std()), rel=1e-3)
+    means = few_faces.images.mean((1, 2, 3)).numpy()
+    coordinates = Z.double().sum((1, 2, 3)).numpy() / 3072**0.5
+    expected = scipy.stats.mstats.mquantiles(means, scipy.stats.norm.cdf(coordinates), 1, 1)
+    gap = np.mean((coordinates * d / 3072**0.5 - expected) ** 2) ** 0.5
+    assert row["quantile_gap"] == pytest.approx(gap, rel=1e-3)
+
+
+def test_color_error_is_the_deviation_over_random_orders(generator):
+    distances = torch.rand(60, generator=generator)
+    success = torch.arange(60) < 45
+    found = [
+        manipulation.color_effect(distances[torch.randperm(60, generator=generator)], success)[0]
+        for _ in range(400)
+    ]
+    # over 400 orders a deviation is off by 1 / sqrt(800) of itself
+    assert np.std(found) == pytest.approx(manipulation.color_error(45 / 60, 60), rel=0.14)

@@ -223,6 +223,46 @@ def _jumps_across(images: Tensor, mask: Tensor) -> Tensor:
     )
 
 
+def measure_brightness(
+    model: str, weights: str, region: str, step: float, n: int, steps: int, train: int, seed: int
+) -> dict[str, float]:
+    """How the brightness of single images follows their own latents.
+
+    Args:
+        model, weights, region, n, steps, train, seed: as in :func:`measure_shift`.
+        step: a shift that every latent is given, too.
+
+    Returns:
+        One row. ``correlation``, over latents, of the region's mean in the image with the
+        latent's own coordinate there (:func:`diffot.latents.coordinate`), with its error by the
+        jackknife; ``quantile_gap`` and ``linear_gap``, the root mean square differences of a
+        single image's mean from the quantile map's and from that of the training images' linear
+        map; ``deviation``, the standard deviation of the mean; ``brighter``, the share of images
+        whose mean is larger after the step.
+    """
+    _check_number(n)
+    predictor, place = image_measures.load(model, weights), regions.mask(region, _size(model))
+    z, base = start(model, "drawn", n, steps, seed)
+    known = _known(model, train, n)
+    moved = edit(predictor, z, base, place, step, "shift", steps, seed).clamp(-1, 1)
+    before, after = region_means(base.clamp(-1, 1), place), region_means(moved, place)
+    own = latents.coordinate(z, place).double()
+    values = region_means(known.images, place).numpy()
+    quantile = torch.from_numpy(np.quantile(values, norm.cdf(own.numpy())))
+    linear = region_means(known.linear.decode(z), place)
+    correlation = quality.jackknife(
+        lambda a, b: float(np.corrcoef(a, b)[0, 1]), own.numpy(), before.numpy()
+    )
+    return {
+        "correlation": correlation.value,
+        "correlation_error": correlation.error,
+        "quantile_gap": float((before - quantile).square().mean().sqrt()),
+        "linear_gap": float((before - linear).square().mean().sqrt()),
+        "deviation": float(before.std()),
+        **_share("brighter", after > before),
+    }
+
+
 # --- Predictions of brightness ----------------------------------------------------------------
 
 
@@ -404,6 +444,18 @@ def color_effect(distances: Tensor, success: Tensor) -> tuple[float, float]:
     return float(test.statistic / (len(failed) * len(succeeded))), float(test.pvalue)
 
 
+def color_error(success: float, n: int) -> float:
+    r"""Standard deviation of :func:`color_effect`'s probability if distances do not matter.
+
+    :math:`\sqrt{(n + 1) / (12\, k (n - k))}` with k successes in n pairs (Mann & Whitney 1947).
+
+    Args:
+        success: k / n, not 0 or 1.
+    """
+    k = success * n
+    return ((n + 1) / (12 * k * (n - k))) ** 0.5
+
+
 # --- What the probe reads ---------------------------------------------------------------------
 
 
@@ -464,6 +516,10 @@ def _kept(
         if wanted is None or label != wanted.label:
             row |= _share(f"kept_{label}", classes == after[label])
     return row
+
+
+def _size(model: str) -> int:
+    return zoo.config(model).data["size"]
 
 
 def _probe(model: str) -> AttributeProbe:

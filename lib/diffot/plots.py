@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -676,6 +677,17 @@ def responses(
         ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     elif names > 1:
         ax.legend(fontsize="small")
+
+
+def with_errors(table: pd.DataFrame, name: str) -> tuple[Sequence, ...]:
+    """A column over the index for :func:`responses`, with two of its standard errors."""
+    value, error = table[name], table[f"{name}_error"]
+    return table.index, value, value - 2 * error, value + 2 * error
+
+
+def with_interval(table: pd.DataFrame, name: str) -> tuple[Sequence, ...]:
+    """The same with the interval from ``NAME_low`` to ``NAME_high``."""
+    return table.index, table[name], table[f"{name}_low"], table[f"{name}_high"]
 
 
 def _with_bars(ax: Axes, curves: Mapping[str, tuple[Sequence, Sequence, Sequence, Sequence]]):
