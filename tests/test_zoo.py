@@ -122,6 +122,14 @@ def test_image_networks_have_the_sizes_that_are_claimed():
         assert here == (zoo.config(name).training.prediction == "v")
 
 
+def test_the_biased_faces_are_biased_and_the_others_are_not():
+    for name, share in (("Faces32Biased", 0.95), ("Faces32A", 0.5)):
+        labels = zoo.load_images({**zoo.config(name).data, "n": 600}).labels
+        smiles = labels["smile"][labels["sunglasses"] == 1].double()
+        error = (share * (1 - share) / len(smiles)) ** 0.5
+        assert abs(float(smiles.mean()) - share) < 4 * error, name
+
+
 def test_committed_image_models_share_one_schedule():
     ours = [zoo.config(n) for n in NAMES if zoo.config(n).storage == "float16"]
     tables = [recipe.schedule.alpha_bar for recipe in ours]
