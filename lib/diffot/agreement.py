@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pandas
 import torch
-from scipy.stats import binomtest, rankdata
+from scipy.stats import rankdata
 from sklearn.metrics import r2_score
 from torch import Tensor
 from torch.nn import functional
@@ -25,6 +25,7 @@ from torch.nn import functional
 from diffot import transport
 from diffot.errors import require, require_finite
 from diffot.quality import Estimate
+from diffot.shares import share_interval
 
 PERMUTATIONS = 9999
 
@@ -188,8 +189,7 @@ def retrieval(similarities: Tensor) -> Retrieval:
         similarities: shape (n, n). Transposed, the second set seeks in the first.
     """
     hits, n = int(is_nearest(similarities).trace()), len(similarities)
-    interval = binomtest(hits, n).proportion_ci(method="wilson")
-    return Retrieval(hits / n, float(interval.low), float(interval.high), 1 / n)
+    return Retrieval(hits / n, *share_interval(hits, n), 1 / n)
 
 
 def attribute_agreement(

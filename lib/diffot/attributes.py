@@ -15,7 +15,6 @@ import numpy as np
 import pandas
 import torch
 from scipy.optimize import minimize_scalar
-from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
@@ -23,6 +22,7 @@ from tqdm.auto import tqdm
 from diffot.datasets.images import LabeledImages
 from diffot.errors import require, unknown_name
 from diffot.seeds import generator
+from diffot.shares import share_interval
 
 USABLE = 0.95  # accuracy from which on a label may be used in a claim
 BINS = 15  # of confidence, for the calibration error
@@ -317,13 +317,13 @@ def evaluate(probe: AttributeProbe, test: LabeledImages) -> Evaluation:
         confidence, guess = (values.numpy() for values in probabilities[label].max(1))
         truth = test.labels[label].numpy()
         right = guess == truth
-        interval = binomtest(int(right.sum()), len(test)).proportion_ci(method="wilson")
+        low, high = share_interval(int(right.sum()), len(test))
         rows[label] = {
             "classes": len(names),
             "n": len(test),
             "accuracy": float(right.mean()),
-            "low": float(interval.low),
-            "high": float(interval.high),
+            "low": low,
+            "high": high,
             "calibration_error": calibration_error(confidence, right),
             "majority": float(np.bincount(truth).max() / len(test)),
         }

@@ -36,6 +36,15 @@ def require_finite(x: Tensor, name: str) -> None:
     require(bad == 0, f"{name} holds {bad} values that are NaN or infinite; remove them first")
 
 
+def require_alike(x: Tensor, y: Tensor, names: tuple[str, str]) -> None:
+    """Require two tensors of the same shape and type."""
+    require(
+        x.shape == y.shape and x.dtype == y.dtype,
+        f"{names[0]} is {x.dtype} of shape {tuple(x.shape)}, {names[1]} {y.dtype} of shape "
+        f"{tuple(y.shape)}; expected the same",
+    )
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """A message for a misspelt name: the nearest known ones, then all of them."""
     known = list(known)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffot.errors import require, require_finite
+from diffot.errors import require, require_alike, require_finite
 
 Box = tuple[float, float, float, float]
 
@@ -213,11 +213,7 @@ def transfer(recipient: Tensor, donor: Tensor, mask: Tensor) -> Tensor:
     """
     require_latents(recipient, "recipient")
     require_latents(donor, "donor")
-    require(
-        recipient.shape == donor.shape and recipient.dtype == donor.dtype,
-        f"recipient is {recipient.dtype} of shape {tuple(recipient.shape)}, donor {donor.dtype} "
-        f"of shape {tuple(donor.shape)}; expected the same",
-    )
+    require_alike(recipient, donor, ("recipient", "donor"))
     m = checked_mask(mask, recipient)
     return m.sqrt() * donor + (1 - m).sqrt() * recipient
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy.stats import binomtest, mannwhitneyu, norm
+from scipy.stats import mannwhitneyu, norm
 from torch import Tensor
 
 from diffot import image_measures, latents, quality, regions, samplers, zoo
@@ -29,6 +29,7 @@ from diffot.latent_maps import latents as draw_latents
 from diffot.latent_measures import probe_of
 from diffot.predictors import NoisePredictor
 from diffot.seeds import generator
+from diffot.shares import share_interval
 
 IMAGES = ("drawn", "held out")
 METHODS = ("shift", "hold", "replace", "inpaint")
@@ -543,15 +544,12 @@ def _mean(name: str, values: Tensor) -> dict[str, float]:
 
 
 def _share(name: str, hits: Tensor) -> dict[str, float]:
-    """A share with its interval; of no images, it could be anything."""
-    n = len(hits)
-    if n == 0:
-        return {name: np.nan, f"{name}_low": 0.0, f"{name}_high": 1.0}
-    interval = binomtest(int(hits.sum()), n).proportion_ci(method="wilson")
+    """A share with its interval; NaN of no images."""
+    low, high = share_interval(int(hits.sum()), len(hits))
     return {
-        name: float(hits.double().mean()),
-        f"{name}_low": float(interval.low),
-        f"{name}_high": float(interval.high),
+        name: float(hits.double().mean()) if len(hits) else np.nan,
+        f"{name}_low": low,
+        f"{name}_high": high,
     }
 
 

@@ -59,11 +59,6 @@ def jackknife(
     return Estimate(float(statistic(x, y)), float(np.std(without) * np.sqrt(GROUPS - 1)))
 
 
-def share_error(share: float, n: int) -> float:
-    """Standard error of a share of n; of none or all, that of one in n."""
-    return max(share * (1 - share) / n, 1 / n**2) ** 0.5
-
-
 def random_directions(dim: int, count: int, generator: torch.Generator) -> Tensor:
     """Uniform directions of length 1 in R^dim, float64 of shape (dim, count)."""
     directions = torch.randn(dim, count, dtype=torch.float64, generator=generator)

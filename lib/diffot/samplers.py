@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from diffot.errors import require, require_finite
+from diffot.errors import require, require_alike, require_finite
 from diffot.latents import checked_mask
 from diffot.predictors import NoisePredictor
 from diffot.schedules import Schedule, timesteps
@@ -179,11 +179,7 @@ def hold(
     """
     _check_start(x_T)
     _check_start(x_0, "x_0")
-    require(
-        x_0.shape == x_T.shape and x_0.dtype == x_T.dtype,
-        f"x_0 is {x_0.dtype} of shape {tuple(x_0.shape)}, x_T {x_T.dtype} of shape "
-        f"{tuple(x_T.shape)}; expected the same",
-    )
+    require_alike(x_0, x_T, ("x_0", "x_T"))
     mask = checked_mask(mask, x_T)
     times, levels = _path(predictor.schedule, steps)
     alpha, sigma = levels[0]

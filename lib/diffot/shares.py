@@ -1,0 +1,21 @@
+"""Shares of a number of cases, and how far they can be trusted."""
+
+from __future__ import annotations
+
+from scipy.stats import binomtest
+
+
+def share_error(share: float, n: int) -> float:
+    r"""Standard error of a share p of n independent cases, :math:`\sqrt{p (1 - p) / n}`.
+
+    Of none or all, which has the error 0, it is 1/n.
+    """
+    return max(share * (1 - share) / n, 1 / n**2) ** 0.5
+
+
+def share_interval(hits: int, n: int) -> tuple[float, float]:
+    """The ends of the 95 % interval of a share of n cases (Wilson 1927); of none, 0 and 1."""
+    if n == 0:
+        return 0.0, 1.0
+    interval = binomtest(hits, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
