@@ -235,11 +235,11 @@ def measure_brightness(
 
     Returns:
         One row. ``correlation``, over latents, of the region's mean in the image with the
-        latent's own coordinate there (:func:`diffot.latents.coordinate`), with its error by the
-        jackknife; ``quantile_gap`` and ``linear_gap``, the root mean square differences of a
-        single image's mean from the quantile map's and from that of the training images' linear
-        map; ``deviation``, the standard deviation of the mean; ``brighter``, the share of images
-        whose mean is larger after the step.
+        latent's own coordinate there (:func:`diffot.latents.coordinate`); ``quantile_gap`` and
+        ``linear_gap``, the root mean square differences of a single image's mean from the
+        quantile map's and from that of the training images' linear map, these three with their
+        errors by the jackknife; ``deviation``, the standard deviation of the mean; ``brighter``,
+        the share of images whose mean is larger after the step.
     """
     _check_number(n)
     predictor, place = image_measures.load(model, weights), regions.mask(region, _size(model))
@@ -251,14 +251,20 @@ def measure_brightness(
     values = region_means(known.images, place).numpy()
     quantile = torch.from_numpy(np.quantile(values, norm.cdf(own.numpy())))
     linear = region_means(known.linear.decode(z), place)
-    correlation = quality.jackknife(
-        lambda a, b: float(np.corrcoef(a, b)[0, 1]), own.numpy(), before.numpy()
-    )
+
+    def root_mean_square(a: np.ndarray, b: np.ndarray) -> float:
+        return float(((a - b) ** 2).mean() ** 0.5)
+
+    row = {}
+    for name, function, values in (
+        ("correlation", lambda a, b: float(np.corrcoef(a, b)[0, 1]), own),
+        ("quantile_gap", root_mean_square, quantile),
+        ("linear_gap", root_mean_square, linear),
+    ):
+        found = quality.jackknife(function, values.numpy(), before.numpy())
+        row |= {name: found.value, f"{name}_error": found.error}
     return {
-        "correlation": correlation.value,
-        "correlation_error": correlation.error,
-        "quantile_gap": float((before - quantile).square().mean().sqrt()),
-        "linear_gap": float((before - linear).square().mean().sqrt()),
+        **row,
         "deviation": float(before.std()),
         **_share("brighter", after > before),
     }
