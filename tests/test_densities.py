@@ -261,12 +261,22 @@ def test_bad_parameters_are_named(changed, message):
         QuarticMixture(**{**good, **changed})
 
 
+@pytest.mark.parametrize(("unit", "offset"), [(1e-8, 0.0), (1e8, 0.0), (1.0, 1e6)])
+def test_moments_have_neither_unit_nor_origin(unit, offset):
+    law = skew()
+    moved = QuarticMixture(
+        unit * (law.a1 + offset), unit * (law.a2 + offset), law.q1 / unit**2, law.q2 / unit**4
+    )
+    assert (moved.mean / unit - offset - law.mean).abs().max() < 1e-7
+    assert (moved.covariance / unit**2 - law.covariance).abs().max() < 1e-7
+
+
 def test_other_bad_input_is_named():
     law = skew()
     for function in (law.log_prob, law.score):
         with pytest.raises(ValueError, match=r"x has shape \(3, 1\); expected \(B, 2\)"):
             function(torch.zeros(3, 1))
-    with pytest.raises(ValueError, match="n is 0; expected at least one point"):
+    with pytest.raises(ValueError, match="n is 0; expected a whole number of at least 1"):
         law.sample(0, seeded(0))
     with pytest.raises(ValueError, match=r"unknown family of densities 'seperated'.*separated"):
         random_density("seperated", seeded(0))

@@ -194,32 +194,32 @@ def test_bad_input_is_named(pair, function):
     for x, message in [
         (torch.zeros(3, 1), r"has shape \(3, 1\); expected \(B, 2\)"),
         (torch.zeros(2), r"has shape \(2,\); expected \(B, 2\)"),
-        (torch.zeros(0, 2), "no points; expected at least one row"),
+        (torch.zeros(0, 2), "expected at least one row"),
         (torch.zeros(3, 2, dtype=torch.int64), "expected a floating-point tensor"),
         (torch.full((1, 2), math.nan), "2 values that are NaN or infinite"),
     ]:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             function(law, x)
     for settings, message in [
-        ({"time": -1.0}, r"time is -1.0; expected t >= 0"),
-        ({"time": math.nan}, r"time is nan; expected t >= 0"),
-        ({"tolerance": 0.0}, "tolerance is 0.0; expected a number between 0 and 1"),
+        ({"time": -1.0}, "time is -1; expected a number of at least 0"),
+        ({"time": math.nan}, "time is nan; expected a number"),
+        ({"tolerance": 0.0}, "tolerance is 0; expected a number above 0 and below 1"),
         ({"tolerance": math.nan}, "tolerance is nan"),
         ({"nodes": 15}, "nodes is 15; expected a whole number of at least 16"),
-        ({"nodes": 160.0}, "nodes is 160.0; expected a whole number"),
+        ({"nodes": 160.0}, "nodes is 160.0.*; expected a whole number"),
     ]:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             function(law, good, **settings)
 
 
 def test_bad_input_of_score_and_differences_is_named(pair):
     law = pair[0]
-    with pytest.raises(ValueError, match=r"time is -0.1; expected t >= 0"):
+    with pytest.raises(ValueError, match=r"time is -0\.1; expected a number of at least 0"):
         exact_score(law)(torch.zeros(1, 2), -0.1)
     with pytest.raises(ValueError, match=r"shape \(1, 3\)"):
         exact_score(law)(torch.zeros(1, 3), 0.1)
     for step in (0.0, -1e-4, math.nan):
-        with pytest.raises(ValueError, match="expected a small positive number"):
+        with pytest.raises(ValueError, match=r"step is .*; expected a number above 0 and"):
             decode_with_jacobian(law, torch.zeros(1, 2), step=step)
 
 

@@ -56,6 +56,10 @@ def test_probabilities_may_be_rounded_in_their_own_type(generator):
             assert abs(float(weights.sum()) - 1) < 1e-15 * components
 
 
+def test_probabilities_in_a_list_are_as_exact_as_its_numbers():
+    assert errors.as_probabilities([0.2, 0.3, 0.5], "weights").tolist() == [0.2, 0.3, 0.5]
+
+
 @pytest.mark.parametrize(
     "bad",
     [

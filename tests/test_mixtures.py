@@ -148,7 +148,7 @@ EYE = torch.eye(2)[None]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0.5, 0.6], torch.zeros(2, 2), EYE.expand(2, 2, 2)), "sum to 1.1"),
+        (([0.5, 0.6], torch.zeros(2, 2), EYE.expand(2, 2, 2)), "sums to 1.1"),
         (([1.5, -0.5], torch.zeros(2, 2), EYE.expand(2, 2, 2)), "positive numbers"),
         (([1.0], torch.zeros(1, 2), -EYE), "positive definite"),
         (([1.0], torch.zeros(1, 2), torch.tensor([[[1.0, 0.5], [0.0, 1.0]]])), "symmetric"),
@@ -170,5 +170,37 @@ def test_bad_points_and_levels_are_refused(oblique):
         oblique.posterior_mean(torch.zeros(3, 2), 1.5)
     with pytest.raises(ValueError, match="one for each point"):
         oblique.posterior_mean(torch.zeros(3, 2), torch.tensor([0.5, 0.5]))
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match=r"alpha_bar is -0\.1; expected a number from 0 to 1"):
         oblique.diffused(-0.1)
+
+
+@pytest.mark.parametrize("offset", [2.0**10, 2.0**30])
+def test_laws_far_from_the_origin(generator, offset):
+    """The means and points are multiples of 2^-20, so that the shift does not round them."""
+    means, x = (torch.round(torch.randn(3, 2, generator=generator) * 2**20) / 2**20 for _ in "mx")
+    means, x = means.double(), x.double()
+    covariances = torch.tensor([[[1.0, 0.3], [0.3, 0.1]]], dtype=torch.float64).expand(3, 2, 2)
+    weights = [0.25, 0.25, 0.5]
+    near = GaussianMixture(weights, means, covariances)
+    far = GaussianMixture(weights, means + offset, covariances)
+    torch.testing.assert_close(far.log_prob(x + offset), near.log_prob(x), rtol=1e-12, atol=0)
+    # alpha = 1/2, so that alpha times the offset is not rounded either
+    a, shifted = 0.25, x + offset / 2
+    torch.testing.assert_close(
+        far.noise_mean(shifted, a), near.noise_mean(x, a), rtol=1e-12, atol=1e-14
+    )
+    for i in range(3):
+        there, here = far.posterior(shifted[i], a), near.posterior(x[i], a)
+        error = (there.means - offset - here.means).abs().max()
+        assert error <= offset * torch.finfo(torch.float64).eps
+
+
+def test_weights_rounded_in_float32_are_accepted_and_good_ones_kept(generator):
+    for _ in range(20):
+        rounded = torch.softmax(torch.randn(7, generator=generator), 0)
+        law = GaussianMixture(rounded, torch.zeros(7, 2), EYE.expand(7, 2, 2))
+        assert abs(float(law.weights.sum()) - 1) < 1e-14
+    thirds = torch.full((3,), 1 / 3, dtype=torch.float64)
+    thirds[0] += 1e-16
+    kept = GaussianMixture(thirds, torch.zeros(3, 2), EYE.expand(3, 2, 2)).weights
+    assert torch.equal(kept, thirds)

@@ -29,7 +29,7 @@ def test_draws_follow_the_generator():
 
 
 def test_bad_sizes_are_refused(generator):
-    with pytest.raises(ValueError, match="at least one point"):
+    with pytest.raises(ValueError, match="n is 0; expected a whole number of at least 1"):
         toy.s_curve(0, generator)
     with pytest.raises(ValueError, match="at least 1"):
         toy.s_curve_mixture(0)

@@ -80,12 +80,81 @@ def test_a_guess_for_few_or_repeated_points():
     )
 
 
-@pytest.mark.parametrize("guess", [[0, 1, 1], [0, 1], [0, 1, 3], [-1, 0, 1], [0.0, 1.0, 2.5]])
+@pytest.mark.parametrize("guess", [[0, 1, 1], [0, 1], [0, 1, 3], [-1, 0, 1]])
 def test_a_guess_that_is_no_permutation_is_refused(guess):
     x = cloud(3, 15)
-    for given in (guess, torch.tensor(guess)):
-        with pytest.raises(ValueError, match="guess is not a permutation of the 3 indices"):
+    with pytest.raises(ValueError, match="guess is not a permutation of the 3 indices"):
+        transport.optimal_assignment(x, x, guess=torch.tensor(guess))
+    for given in (guess, torch.tensor(guess) + 0.5):
+        with pytest.raises(TypeError, match=r"guess is .*; expected a tensor of whole numbers"):
             transport.optimal_assignment(x, x, guess=given)
+
+
+# --- Units, origins and ties --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guess", [None, torch.arange(64)], ids=["plain", "guess"])
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("unit", [1e-200, 1e-12, 1e-8, 1e-6, 1e-3, 1.0, 1e3, 1e6, 1e12, 1e200])
+def test_an_assignment_has_no_unit_of_length(unit, order, guess):
+    x, y = cloud(64, 16), cloud(64, 17) ** 3
+    costs = torch.cdist(x, y).numpy() ** order
+    found = transport.optimal_assignment(unit * x, unit * y, order, guess)
+    assert sorted(found.tolist()) == list(range(64))
+    least = costs[optimize.linear_sum_assignment(costs)].mean()
+    assert costs[range(64), found].mean() == pytest.approx(least, rel=1e-12)
+
+
+def test_for_squared_distance_the_two_clouds_may_have_units_of_their_own():
+    x, y = cloud(64, 16), cloud(64, 17)
+    expected = transport.optimal_assignment(x, y)
+    for unit in (1e-12, 1e12):
+        for guess in (None, torch.arange(64)):
+            assert torch.equal(transport.optimal_assignment(x, unit * y, guess=guess), expected)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("unit", [1e-100, 1e-12, 1e12, 1e100])
+def test_costs_follow_the_unit_of_length(unit, order):
+    x, y = cloud(20, 18), cloud(20, 19)
+    expected = transport.transport_cost(x, y, order) * unit**order
+    found = transport.transport_cost(unit * x, unit * y, order)
+    assert found == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e-12, 1e-8, 1e-3, 1e3, 1e8, 1e12, 1e200])
+def test_an_excess_has_no_unit_of_length(unit):
+    x, y = cloud(64, 20), cloud(64, 21)
+    expected = transport.relative_excess_cost(x, y)
+    found = transport.relative_excess_cost(unit * x, unit * y)
+    assert found == pytest.approx(expected, rel=1e-12, abs=0)
+    assert transport.relative_excess_cost(unit * x, 2 * unit * x) == 0
+
+
+@pytest.mark.parametrize("guess", [None, torch.arange(64)], ids=["plain", "guess"])
+@pytest.mark.parametrize("offset", [1e3, 1e6, 1e7, 1e8])
+def test_assignments_and_excess_have_no_origin(offset, guess):
+    """The coordinates are multiples of 2^-20, so that the shifts do not round them."""
+    x, y = (torch.round(cloud(64, seed) * 2**20) / 2**20 for seed in (22, 23))
+    shifted = x + offset, y + offset
+    for order in (1, 2, 3):
+        found = transport.optimal_assignment(*shifted, order, guess)
+        assert torch.equal(found, transport.optimal_assignment(x, y, order))
+    expected = transport.relative_excess_cost(x, y)
+    assert expected > 1
+    assert transport.relative_excess_cost(*shifted) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("repeats", [33, 40, 200])
+def test_any_number_of_equal_pairs(repeats):
+    shift = torch.tensor([3.0, -0.1])
+    for x in (torch.ones(repeats, 2), torch.cat([torch.ones(repeats, 2), cloud(30, 24)])):
+        assert transport.relative_excess_cost(x, x + shift) == 0
+        assert transport.relative_excess_cost(x, 2 * x) == 0
+        for guess in (None, torch.arange(len(x)), torch.arange(len(x)).flip(0)):
+            found = transport.optimal_assignment(x, x.flip(0), guess=guess)
+            assert sorted(found.tolist()) == list(range(len(x)))
+            assert torch.equal(x.flip(0)[found], x)
 
 
 def test_excess_is_zero_for_gradients_of_convex_functions_and_not_for_a_swap():
@@ -108,11 +177,11 @@ def test_excess_of_no_transport_at_all():
 
 
 def test_bad_clouds_are_refused():
-    with pytest.raises(ValueError, match="same number of points"):
+    with pytest.raises(ValueError, match="row i of one belonging to row i of the other"):
         transport.transport_cost(torch.zeros(3, 2), torch.zeros(4, 2))
     with pytest.raises(ValueError, match="NaN"):
         transport.optimal_assignment(torch.zeros(2, 2), torch.full((2, 2), float("nan")))
-    with pytest.raises(ValueError, match="floating-point"):
+    with pytest.raises(TypeError, match="floating-point"):
         transport.transport_cost(torch.zeros(2, 2, dtype=torch.int64), torch.zeros(2, 2))
 
 
@@ -151,7 +220,10 @@ def test_a_latent_far_out_finds_a_point():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((torch.zeros(3, 2), 0.0), "positive"), ((torch.zeros(3, 2), 0.1, (0, 0)), "once")],
+    [
+        ((torch.zeros(3, 2), 0.0), "tolerance is 0; expected a number above 0"),
+        ((torch.zeros(3, 2), 0.1, (0, 0)), "once"),
+    ],
 )
 def test_bad_arguments_of_the_sampled_cdf_map(arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -169,6 +241,16 @@ def test_affine_fit_finds_an_affine_map_and_what_is_left(generator):
     # z^2 is orthogonal to 1 and z; its residual is its standard deviation, sqrt 2
     curved = torch.stack([x[:, 0] ** 2, x[:, 1]], 1)
     assert abs(transport.affine_fit(x, curved)[2] - 2**0.5) < 0.2
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("offset", [0.0, 1e8])
+def test_affine_fit_has_no_unit_and_no_origin(unit, offset):
+    x = torch.round(cloud(50, 25) * 2**20) / 2**20
+    matrix = torch.tensor([[2.0, 1.0], [0.0, 3.0]], dtype=torch.float64)
+    found, _, residual = transport.affine_fit(unit * (x + offset), x @ matrix.T)
+    torch.testing.assert_close(unit * found, matrix, rtol=0, atol=1e-6 if offset else 1e-12)
+    assert residual < (1e-6 if offset else 1e-12)
 
 
 def test_affine_fit_needs_enough_points():

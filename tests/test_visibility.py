@@ -199,7 +199,7 @@ def test_random_mixtures_have_the_stated_parameters():
     assert abs(float(logs.mean()) - middle) < 4 * float(logs.std()) / math.sqrt(logs.numel())
     means = torch.cat([a.means for a in laws])
     assert abs(float(means.square().mean()) - 2) < 4 * 2 * math.sqrt(2 / means.numel())
-    with pytest.raises(ValueError, match="dim is 1; expected at least 2"):
+    with pytest.raises(ValueError, match="dim is 1; expected a whole number of at least 2"):
         random_gaussian_mixture(1, draws)
 
 

@@ -9,7 +9,15 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from diffot.errors import require, require_finite, require_points, unknown_name
+from diffot.errors import (
+    as_whole_number,
+    require,
+    require_finite,
+    require_generator,
+    require_known,
+    require_points,
+    require_tensor,
+)
 
 _DEPTH = 50.0  # a component is looked at where its density is above e^-50 of its greatest
 _LINE = 257  # nodes per axis of the quadratures in a component's box
@@ -47,26 +55,33 @@ class QuarticMixture:
     """
 
     def __init__(self, a1: Tensor, a2: Tensor, q1: Tensor, q2: Tensor):
+        for name, a in (("a1", a1), ("a2", a2), ("q1", q1), ("q2", q2)):
+            require_tensor(a, name)
         self.a1, self.a2, self.q1, self.q2 = (a.double() for a in (a1, a2, q1, q2))
         require_points(self.a1, 2, "a1")
         k = len(self.a1)
-        require(k >= 1, "the mixture has no components; expected at least one")
+        require(k >= 1, "a1 is empty, the mixture has no components; expected at least one")
         require(
             self.a2.shape == (k, 2) and self.q1.shape == self.q2.shape == (k, 2, 2),
             f"a1, a2, q1, q2 have shapes {[tuple(a.shape) for a in (a1, a2, q1, q2)]}; expected "
             f"({k}, 2) twice and ({k}, 2, 2) twice",
         )
         require_finite(self.a2, "a2")
-        for name, q, floor in (("q1", self.q1, 1e-12), ("q2", self.q2, -1e-12)):
+        for name, q, kind, floor in (
+            ("q1", self.q1, "", 1e-12),
+            ("q2", self.q2, "semi-", -1e-12),
+        ):
             require_finite(q, name)
-            least, kind = float(torch.linalg.eigvalsh(q).amin()), "semi-" if floor < 0 else ""
+            least, greatest = torch.linalg.eigvalsh(q).unbind(1)
+            # a share of the greatest, so that the unit of length does not matter
+            positive = (least >= floor * greatest) & ((greatest > 0) | (floor < 0))
             require(
-                torch.equal(q, q.mT) and least > floor,
+                torch.equal(q, q.mT) and bool(positive.all()),
                 f"{name} holds a matrix that is not symmetric and positive {kind}definite "
-                f"(smallest eigenvalue {least:.3g})",
+                f"(smallest eigenvalue {float(least.amin()):.3g})",
             )
         self._log_normalizer = torch.zeros(k, dtype=torch.float64)
-        boxes, self._least, means, seconds = [], [], [], []
+        boxes, self._least, means, covariances = [], [], [], []
         for i in range(k):
             box = self._component_box(i)
             nodes, area = _nodes(box, _LINE)
@@ -76,13 +91,15 @@ class QuarticMixture:
             self._log_normalizer[i] = mass.sum().log() - least
             share = mass / mass.sum()
             means.append(share @ nodes)
-            seconds.append(torch.einsum("p,pi,pj->ij", share, nodes, nodes))
+            centered = nodes - means[-1]
+            covariances.append(torch.einsum("p,pi,pj->ij", share, centered, centered))
             boxes.append(box)
             self._least.append(least)
         self._boxes = torch.stack(boxes)  # (K, lowest or highest, axis)
         self.box = torch.stack([self._boxes[:, 0].amin(0), self._boxes[:, 1].amax(0)])
         self.mean = torch.stack(means).mean(0)
-        self.covariance = torch.stack(seconds).mean(0) - self.mean.outer(self.mean)
+        centers = torch.stack(means) - self.mean
+        self.covariance = torch.stack(covariances).mean(0) + centers.mT @ centers / k
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density at x of shape (B, 2), float64 of shape (B,)."""
@@ -102,7 +119,8 @@ class QuarticMixture:
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw n points, float64 of shape (n, 2), by rejection from the uniform law on a box
         around each component; what lies outside has less than e^-40 of the mass."""
-        require(n >= 1, f"n is {n}; expected at least one point")
+        n = as_whole_number(n, "n", least=1)
+        require_generator(generator)
         which = torch.randint(len(self.a1), (n,), generator=generator)
         x = torch.empty(n, 2, dtype=torch.float64)
         for k in range(len(self.a1)):
@@ -178,7 +196,8 @@ def random_density(family: str, generator: torch.Generator) -> QuarticMixture:
         family: ``"compact"`` (centers within +-2, eigenvalues of Q1 in [0.1, 2] and of Q2 in
             [0.02, 0.5]) or ``"separated"`` (+-3, [0.1, 4], [0.02, 1]).
     """
-    require(family in FAMILIES, unknown_name("family of densities", family, FAMILIES))
+    require_known(family, "family of densities", FAMILIES)
+    require_generator(generator)
     reach, first, second = FAMILIES[family]
     k = int(torch.randint(1, 6, (1,), generator=generator))
     centers = reach * (2 * torch.rand(2, k, 2, dtype=torch.float64, generator=generator) - 1)

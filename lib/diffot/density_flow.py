@@ -29,14 +29,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffot.errors import require, require_points
-from diffot.ode import integrate, require_tolerance
+from diffot.errors import as_number, as_whole_number, require, require_points, require_type
+from diffot.ode import integrate
 
 _CHUNK = 512  # points whose kernels fit a core's cache
 _RANK = 1e-14  # singular values below this share of the greatest are rounding
@@ -44,6 +44,7 @@ _HERMITE = 6  # nodes per axis of the Gauss-Hermite rule
 _NARROW = 1.25  # the grid resolves Gaussians wider than this many spacings to 1e-12
 
 
+@runtime_checkable
 class Density(Protocol):
     """What is needed of a law in the plane; :class:`~diffot.densities.QuarticMixture` has it."""
 
@@ -107,7 +108,7 @@ def decode_with_jacobian(
     Args:
         step: of the differences.
     """
-    require(0 < step < 1, f"step is {step}; expected a small positive number, such as 1e-4")
+    step = as_number(step, "step", above=0, below=1)
     require_points(z, 2, "z")
     z = z.double()
     shifts = step * torch.cat([torch.zeros(1, 2), torch.eye(2), -torch.eye(2)]).to(z)
@@ -122,19 +123,19 @@ def exact_score(density: Density, nodes: int = 160) -> Callable[[Tensor, float],
     return flow.score
 
 
-def _require_times(*times: float) -> None:
-    for time in times:
-        require(time >= 0, f"time is {time}; expected t >= 0")
+def _as_time(time: float) -> float:
+    """A time of at least 0; the only number of this module that may be infinite."""
+    if isinstance(time, float) and time == math.inf:
+        return time
+    return as_number(time, "time", at_least=0)
 
 
 class _Flow:
     """The equation for y, in the axes of C; points are (B, 2) tensors."""
 
     def __init__(self, density: Density, nodes: int):
-        require(
-            isinstance(nodes, int) and nodes >= 16,
-            f"nodes is {nodes!r}; expected a whole number of at least 16",
-        )
+        require_type(density, Density, "density", "a density in the plane, see Density")
+        nodes = as_whole_number(nodes, "nodes", least=16)
         self.density, self.mean = density, density.mean
         self.spectrum, self.axes = torch.linalg.eigh(density.covariance)
         self.reach = math.sqrt(float(self.spectrum.max()))
@@ -156,8 +157,8 @@ class _Flow:
 
     def solve(self, x: Tensor, start: float, end: float, tolerance: float) -> Tensor:
         """The points at time ``end`` of those that are at x at time ``start``."""
-        require_tolerance(tolerance)
-        _require_times(start, end)
+        tolerance = as_number(tolerance, "tolerance", above=0, below=1)
+        start, end = _as_time(start), _as_time(end)
         require(len(x) > 0, "there are no points; expected at least one row")
         here, there = math.exp(-start), math.exp(-end)
         y = ((x.detach().double() - here * self.mean) @ self.axes) / self._root(here)
@@ -168,8 +169,7 @@ class _Flow:
     def score(self, x: Tensor, time: float) -> Tensor:
         """S^{1/2} alpha dy/dalpha - S^{-1} x, x being centered; see the head of the module."""
         require_points(x, 2)
-        _require_times(time)
-        alpha = math.exp(-time)
+        alpha = math.exp(-_as_time(time))
         root = self._root(alpha)
         y = ((x.double() - alpha * self.mean) @ self.axes) / root
         return (alpha * root * self._slope(y, alpha) - y / root) @ self.axes.mT

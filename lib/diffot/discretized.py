@@ -18,7 +18,15 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from diffot.density_flow import Density
-from diffot.errors import require, require_points
+from diffot.errors import (
+    as_number,
+    as_tensor,
+    as_whole_number,
+    require,
+    require_finite,
+    require_points,
+    require_type,
+)
 
 Score = Callable[[Tensor, float], Tensor]  # points (B, 2) and a time, to (B, 2)
 
@@ -28,10 +36,11 @@ def runge_kutta(score: Score, x: Tensor, times: Sequence[float]) -> Tensor:
 
     Args:
         score: of the diffused law.
-        x: points at the first time, shape (B, 2). times: increasing or decreasing.
+        x: points at the first time, shape (B, 2). times: at least two, increasing or decreasing.
     """
+    require_type(score, Callable, "score", "a function of points (B, 2) and a time")
     require_points(x, 2)
-    require(len(times) >= 2, f"there are {len(times)} times; expected at least two")
+    times = _as_times(times)
 
     def rate(x: Tensor, t: float) -> Tensor:
         return -x - score(x, t)
@@ -47,11 +56,30 @@ def runge_kutta(score: Score, x: Tensor, times: Sequence[float]) -> Tensor:
     return x
 
 
+def _as_times(times: Sequence[float]) -> list[float]:
+    given = as_tensor(times, "times", torch.float64)
+    require(
+        given.ndim == 1 and len(given) >= 2,
+        f"times has shape {tuple(given.shape)}; expected at least two numbers in a row",
+    )
+    require_finite(given, "times")
+    steps = given.diff()
+    require(
+        bool((steps > 0).all() | (steps < 0).all()),
+        "times neither increase nor decrease from each to the next; sort them, each once",
+    )
+    return given.tolist()
+
+
 def linear_in_time(score: Score, times: Sequence[float]) -> Score:
     """The score at the given increasing times, and between them on a straight line in t."""
 
+    require_type(score, Callable, "score", "a function of points (B, 2) and a time")
+    times = _as_times(times)
+    require(times[0] < times[-1], "times decrease; expected increasing ones")
+
     def interpolated(x: Tensor, t: float) -> Tensor:
-        require(times[0] <= t <= times[-1], f"t is {t}; expected {times[0]} to {times[-1]}")
+        t = as_number(t, "t", at_least=times[0], at_most=times[-1])
         k = min(max(int(np.searchsorted(times, t)), 1), len(times) - 1)
         share = (t - times[k - 1]) / (times[k] - times[k - 1])
         if share in (0, 1):
@@ -67,9 +95,11 @@ def tabulated(density: Density, nodes: int, reach: float = 10.0) -> Score:
     p_t itself is exact: the convolution is a quadrature over the same grid.
 
     Args:
-        nodes: of the grid, per axis, over [-reach, reach] in both directions.
+        nodes: of the grid, per axis, over [-reach, reach] in both directions; at least 16.
     """
-    require(nodes >= 16, f"nodes is {nodes}; expected at least 16")
+    require_type(density, Density, "density", "a density in the plane, see Density")
+    nodes = as_whole_number(nodes, "nodes", least=16)
+    reach = as_number(reach, "reach", above=0)
     line = torch.linspace(-reach, reach, nodes, dtype=torch.float64)
     spacing = float(line[1] - line[0])
     mass = density.log_prob(torch.cartesian_prod(line, line)).exp().reshape(nodes, nodes)
@@ -88,6 +118,7 @@ def tabulated(density: Density, nodes: int, reach: float = 10.0) -> Score:
 
     def score(x: Tensor, t: float) -> Tensor:
         require_points(x, 2)
+        t = as_number(t, "t", at_least=0)
         places = (x.double().numpy().T + reach) / spacing
         columns = [map_coordinates(part, places, order=1, mode="nearest") for part in table(t)]
         return torch.from_numpy(np.stack(columns, 1))

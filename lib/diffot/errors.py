@@ -236,7 +236,8 @@ def require_covariance(c: Tensor, name: str) -> None:
 def as_probabilities(weights: object, name: str) -> Tensor:
     """Positive weights that sum to 1 within the rounding of their own type, as float64.
 
-    They are divided by their sum, so that weights of a float32 softmax serve too.
+    They are divided by their sum, so that weights of a float32 softmax serve too; weights whose
+    sum is 1 in float64 are kept as they are.
 
     Args:
         weights: shape (K,), a tensor or a sequence of numbers.
@@ -244,7 +245,8 @@ def as_probabilities(weights: object, name: str) -> Tensor:
     Returns:
         Shape (K,), float64 on the CPU.
     """
-    given = as_tensor(weights, name)
+    typed = isinstance(weights, (Tensor, np.ndarray))
+    given = as_tensor(weights, name, None if typed else torch.float64)
     w = given.to("cpu", torch.float64)
     require(
         w.ndim == 1 and len(w) >= 1,
@@ -259,7 +261,7 @@ def as_probabilities(weights: object, name: str) -> Tensor:
         f"{name} runs from {float(w.min()):.6g} to {float(w.max()):.6g} and sums to "
         f"{total:.12g}; expected positive numbers that sum to 1",
     )
-    return w / total
+    return w if abs(total - 1) <= 1e-12 else w / total
 
 
 def as_tensor(values: object, name: str, dtype: torch.dtype | None = None) -> Tensor:

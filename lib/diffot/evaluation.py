@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffot.errors import require
+from diffot.errors import (
+    as_whole_number,
+    require,
+    require_generator,
+    require_points,
+    require_same_shape,
+    require_type,
+)
 from diffot.predictors import ExactPredictor, NoisePredictor
 
 
@@ -32,7 +39,15 @@ class NoiseErrors:
 def noise_errors(
     predictor: NoisePredictor, exact: ExactPredictor, n: int, generator: torch.Generator
 ) -> NoiseErrors:
-    """Compare predictions at x_t for n random data points, times in 1..T and noises."""
+    """Compare predictions at x_t for n random data points, times in 1..T and noises.
+
+    Args:
+        n: at least 2.
+    """
+    require_type(predictor, NoisePredictor, "predictor", "a NoisePredictor")
+    require_type(exact, ExactPredictor, "exact", "an ExactPredictor")
+    n = as_whole_number(n, "n", least=2)
+    require_generator(generator)
     schedule = exact.schedule
     require(
         torch.equal(predictor.schedule.alpha_bar, schedule.alpha_bar),
@@ -44,6 +59,7 @@ def noise_errors(
     eps = torch.randn(x_0.shape, dtype=x_0.dtype, generator=generator)
     x_t = schedule.alpha(t)[:, None] * x_0 + schedule.sigma(t)[:, None] * eps
     predicted, best = predictor(x_t, t), exact(x_t, t)
+    require_same_shape(predicted, eps, ("what predictor returns", "the noise"))
     squares = ((predicted - eps) ** 2).mean(1)
     return NoiseErrors(
         loss=float(squares.mean()),
@@ -74,6 +90,11 @@ def map_errors(exact: ExactPredictor, reference: Tensor, other: Tensor) -> MapEr
 
     ``exact`` tells the modes, numbered as in its mixture.
     """
+    require_type(exact, ExactPredictor, "exact", "an ExactPredictor")
+    for points, name in ((reference, "reference"), (other, "other")):
+        require_points(points, exact.mixture.dim, name)
+    require_same_shape(reference, other, ("reference", "other"))
+    require(len(reference) > 0, "reference is empty; expected at least one point")
     distance = (reference - other).norm(dim=1)
     here, there = exact.mixture.mode(reference), exact.mixture.mode(other)
     modes = len(exact.mixture.weights)

@@ -35,9 +35,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffot.errors import require, require_points
+from diffot.errors import as_number, require, require_points, require_type
 from diffot.mixtures import GaussianMixture
-from diffot.ode import FINEST, integrate, require_tolerance
+from diffot.ode import FINEST, integrate
 
 _CHUNK = 2**16  # numbers per array of (component, dimension, point): fits a core's cache
 
@@ -258,8 +258,9 @@ def _in_chunks(
     tolerance: float,
 ) -> Tensor:
     """``work`` on some points at a time; takes them first, (B, d), and gives them first."""
+    require_type(mixture, GaussianMixture, "mixture", "a GaussianMixture")
     require_points(points, mixture.dim, name)
-    require_tolerance(tolerance)
+    tolerance = as_number(tolerance, "tolerance", above=0, below=1)
     require(len(points) > 0, f"{name} holds no points; expected at least one row")
     flow = _Flow(mixture)
     size = max(1, _CHUNK // mixture.means.numel())

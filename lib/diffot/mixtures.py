@@ -10,14 +10,26 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor
 
-from diffot.errors import require, require_finite, require_points, unknown_name
+from diffot.errors import (
+    as_number,
+    as_probabilities,
+    as_tensor,
+    as_whole_number,
+    require,
+    require_covariance,
+    require_finite,
+    require_generator,
+    require_known,
+    require_points,
+    require_tensor,
+)
 
 
 class GaussianMixture:
     r"""The law :math:`p(x) = \sum_k w_k N(x; m_k, C_k)` in d dimensions.
 
     Args:
-        weights: shape (K,), positive, summing to 1 (to 1e-9).
+        weights: shape (K,), positive, summing to 1 within the rounding of their own type.
         means: shape (K, d).
         covariances: shape (K, d, d), symmetric positive definite.
 
@@ -29,34 +41,29 @@ class GaussianMixture:
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor):
-        w, m, c = (torch.as_tensor(a, dtype=torch.float64) for a in (weights, means, covariances))
+        w = as_probabilities(weights, "weights")
+        m, c = (
+            as_tensor(a, name, torch.float64).cpu()
+            for a, name in ((means, "means"), (covariances, "covariances"))
+        )
         require(
-            w.ndim == 1 and m.ndim == 2 and c.ndim == 3 and len(w) == len(m) == len(c)
+            m.ndim == 2 and c.ndim == 3 and len(w) == len(m) == len(c)
             and c.shape[1:] == (m.shape[1], m.shape[1]),
             f"weights, means and covariances have shapes {tuple(w.shape)}, {tuple(m.shape)} and "
             f"{tuple(c.shape)}; expected (K,), (K, d) and (K, d, d)",
         )  # fmt: skip
-        for name, a in (("weights", w), ("means", m), ("covariances", c)):
-            require_finite(a, name)
-        require(
-            bool((w > 0).all()) and abs(float(w.sum()) - 1) < 1e-9,
-            f"weights {w.tolist()} sum to {float(w.sum()):.12g}; "
-            "expected positive numbers that sum to 1",
-        )
-        scale = c.abs().amax((1, 2), keepdim=True)
-        require(
-            bool(((c - c.mT).abs() <= 1e-12 * scale).all()),
-            "a covariance is not symmetric; expected C equal to its transpose",
-        )
+        require_finite(m, "means")
+        require_covariance(c, "covariances")
         spectrum, axes = torch.linalg.eigh(c)
         require(
             bool((spectrum > 0).all()),
-            f"a covariance has the eigenvalue {float(spectrum.min()):.6g}; "
-            "expected positive definite matrices",
+            "covariances holds a matrix that is singular to rounding; expected positive definite",
         )
         self.weights, self.means, self.covariances = w, m, c
         self._spectrum, self._axes = spectrum, axes
         self._all_axes = axes.mT.flatten(0, 1)  # one unit vector per row, (K*d, d)
+        self._center = self.mean
+        self._offsets = ((m - self._center)[:, None, :] @ axes).squeeze(1)  # in their own axes
 
     @property
     def dim(self) -> int:
@@ -77,7 +84,8 @@ class GaussianMixture:
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw n independent points, float64 of shape (n, d)."""
-        require(n >= 1, f"n is {n}; expected at least one point")
+        n = as_whole_number(n, "n", least=1)
+        require_generator(generator)
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.dim, dtype=torch.float64, generator=generator)
         root = self._axes * self._spectrum.sqrt()[:, None, :]
@@ -90,8 +98,7 @@ class GaussianMixture:
         Args:
             alpha_bar: signal variance in [0, 1]; 1 returns the law itself, 0 gives N(0, I).
         """
-        a = float(alpha_bar)
-        require(0 <= a <= 1, f"alpha_bar is {a}; expected a number between 0 and 1")
+        a = as_number(alpha_bar, "alpha_bar", at_least=0, at_most=1)
         identity = torch.eye(self.dim, dtype=torch.float64)
         return GaussianMixture(
             self.weights, math.sqrt(a) * self.means, a * self.covariances + (1 - a) * identity
@@ -141,26 +148,27 @@ class GaussianMixture:
 
         Components that lie too far away to matter in float64 are left out. The others have
 
-        .. math:: C_k' = \Big(C_k^{-1} + \frac{\bar\alpha}{1 - \bar\alpha} I\Big)^{-1}, \qquad
-                  m_k' = C_k' \Big(C_k^{-1} m_k + \frac{\sqrt{\bar\alpha}}{1 - \bar\alpha} x\Big)
+        .. math:: C_k' = (1 - \bar\alpha)\, C_k P_k^{-1}, \qquad
+                  m_k' = m_k + \sqrt{\bar\alpha}\, C_k P_k^{-1} (x - \sqrt{\bar\alpha}\, m_k),
+                  \qquad P_k = \bar\alpha C_k + (1 - \bar\alpha) I,
 
         and their responsibilities as weights (Bishop 2006, eq. 2.116).
 
         Args:
             x: one point, shape (d,). alpha_bar: signal variance, above 0 and below 1.
         """
-        a = float(alpha_bar)
-        require(0 < a < 1, f"alpha_bar is {a}; expected a number between 0 and 1")
+        a = as_number(alpha_bar, "alpha_bar", above=0, below=1)
+        require_tensor(x, "x", "a floating-point tensor of shape (d,)")
         require(x.ndim == 1, f"x has shape {tuple(x.shape)}; expected one point, shape (d,)")
-        x = x.to("cpu", torch.float64)
-        share = self.responsibilities(x[None], a)[0]
+        log_joint, rotated, spectrum, _ = self._log_joint(x[None].double(), a)
+        share = torch.softmax(log_joint[0], 0)
         kept = share > 0
-        precision = torch.linalg.inv(self.covariances[kept])
-        identity = torch.eye(self.dim, dtype=torch.float64)
-        covariance = torch.linalg.inv(precision + a / (1 - a) * identity)
+        axes, own = self._axes[kept], self._spectrum[kept]
+        spectrum = spectrum[0, kept]
+        gain = math.sqrt(a) * own / spectrum * rotated[0, kept]
+        means = self.means[kept] + (axes @ gain[:, :, None])[:, :, 0]
+        covariance = axes * ((1 - a) * own / spectrum)[:, None, :] @ axes.mT
         covariance = (covariance + covariance.mT) / 2
-        pull = (precision @ self.means[kept, :, None])[:, :, 0] + math.sqrt(a) / (1 - a) * x
-        means = (covariance @ pull[:, :, None])[:, :, 0]
         return GaussianMixture(share[kept] / share[kept].sum(), means, covariance)
 
     def noise_mean(self, x: Tensor, alpha_bar: float | Tensor) -> Tensor:
@@ -180,16 +188,16 @@ class GaussianMixture:
         """log(w_k N(x; ...)) of shape (B, K), with x - mean in each component's own axes
         (B, K, d), the variances along them (B or 1, K, d), and alpha_bar as (B or 1, 1, 1)."""
         require_points(x, self.dim)
-        a = torch.as_tensor(alpha_bar, dtype=torch.float64, device="cpu").reshape(-1, 1, 1)
-        require(
-            a.shape[0] in (1, len(x)) and bool(((a > 0) & (a <= 1)).all()),
-            f"{a.shape[0]} values of alpha_bar from {a.min():.6g} to {a.max():.6g} for {len(x)} "
-            "points; expected one number in (0, 1], or one for each point",
-        )
+        a = as_tensor(alpha_bar, "alpha_bar", torch.float64).cpu().reshape(-1, 1, 1)
+        if a.shape[0] not in (1, len(x)) or not bool(((a > 0) & (a <= 1)).all()):
+            raise ValueError(
+                f"alpha_bar is {alpha_bar} for {len(x)} points; expected one number in (0, 1], "
+                "or one for each point"
+            )
         spectrum = a * self._spectrum + (1 - a)
-        along = x.to("cpu", torch.float64) @ self._all_axes.mT
-        centers = (self.means[:, None, :] @ self._axes).squeeze(1)
-        rotated = along.reshape(len(x), *centers.shape) - a.sqrt() * centers
+        root = a.sqrt()
+        along = (x.to("cpu", torch.float64) - root[:, 0] * self._center) @ self._all_axes.mT
+        rotated = along.reshape(len(x), *self._offsets.shape) - root * self._offsets
         log_volume = self.weights.log() - 0.5 * torch.log(2 * math.pi * spectrum).sum(2)
         return log_volume - 0.5 * (rotated**2 / spectrum).sum(2), rotated, spectrum, a
 
@@ -210,6 +218,8 @@ def quasi_normal(n: int, dim: int, generator: torch.Generator) -> Tensor:
     Returns:
         float64, shape (n, dim).
     """
+    n, dim = as_whole_number(n, "n", least=1), as_whole_number(dim, "dim", least=1)
+    require_generator(generator)
     seed = int(torch.randint(2**31, (1,), generator=generator))
     return torch.from_numpy(qmc.MultivariateNormalQMC(np.zeros(dim), rng=seed).random(n))
 
@@ -218,8 +228,19 @@ def equal_mixture(
     means: Sequence[Sequence[float]], variances: float | Sequence[float]
 ) -> GaussianMixture:
     """Equally weighted round Gaussians: means (K, d), one variance for all or one for each."""
-    m = torch.tensor(means, dtype=torch.float64)
-    v = torch.as_tensor(variances, dtype=torch.float64).expand(len(m))
+    m = as_tensor(means, "means", torch.float64)
+    v = as_tensor(variances, "variances", torch.float64)
+    require(
+        m.ndim == 2 and len(m) >= 1 and v.shape in ((), (len(m),)),
+        f"means and variances have shapes {tuple(m.shape)} and {tuple(v.shape)}; expected (K, d) "
+        "and one number for all or (K,)",
+    )
+    require_finite(m, "means")
+    require(
+        bool((v > 0).all() & v.isfinite().all()),
+        f"variances is {variances}; expected positive numbers",
+    )
+    v = v.expand(len(m))
     identity = torch.eye(m.shape[1], dtype=torch.float64)
     weights = torch.full((len(m),), 1 / len(m), dtype=torch.float64)
     return GaussianMixture(weights, m, v[:, None, None] * identity)
@@ -244,5 +265,5 @@ def thesis_mixture(name: str) -> GaussianMixture:
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
     """
-    require(name in _THESIS, unknown_name("mixture", name, _THESIS))
+    require_known(name, "mixture", _THESIS)
     return equal_mixture(*_THESIS[name])

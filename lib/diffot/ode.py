@@ -7,17 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.integrate import DOP853
 
-from diffot.errors import require
-
 FINEST = 100 * np.finfo(float).eps  # below this tolerance, DOP853 measures rounding
-
-
-def require_tolerance(tolerance: float) -> None:
-    """Require a tolerance between 0 and 1."""
-    require(
-        0 < tolerance < 1,
-        f"tolerance is {tolerance}; expected a number between 0 and 1, such as 1e-8",
-    )
 
 
 def integrate(

@@ -18,7 +18,14 @@ from numpy.polynomial import hermite_e
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from diffot.errors import require
+from diffot.errors import (
+    as_number,
+    as_whole_number,
+    require,
+    require_finite,
+    require_points,
+    require_type,
+)
 
 
 @dataclass(frozen=True)
@@ -60,24 +67,35 @@ def rearrange(
     Args:
         decode_with_jacobian: the map; takes latents (B, 2) to points (B, 2) and to its
             Jacobians (B, 2, 2).
-        degree: :math:`\psi` is a sum of Hermite functions up to this total degree.
-        rounds: number of fields followed one after the other.
+        degree: :math:`\psi` is a sum of Hermite functions up to this total degree, at most 40.
+        rounds: number of fields followed one after the other, at least 1.
         spacing: of the grid, in (0, 0.5].
-        reach: half width of the grid; N(0, I) has mass 4e-9 outside if it is 6, 1e-6 if 5.
+        reach: half width of the grid, at least 3; N(0, I) has mass 4e-9 outside if it is 6, 1e-6
+            if 5.
 
     Raises:
         ValueError: if a number is out of range.
     """
-    require(0 <= degree <= 40, f"degree is {degree}; expected a whole number from 0 to 40")
-    require(rounds >= 1, f"rounds is {rounds}; expected at least 1")
-    require(0 < spacing <= 0.5, f"spacing is {spacing}; expected a number in (0, 0.5]")
-    require(reach >= 3, f"reach is {reach}; expected at least 3")
+    require_type(
+        decode_with_jacobian, Callable, "decode_with_jacobian", "a function of points (B, 2)"
+    )
+    degree = as_whole_number(degree, "degree", least=0, most=40)
+    rounds = as_whole_number(rounds, "rounds", least=1)
+    spacing = as_number(spacing, "spacing", above=0, at_most=0.5)
+    reach = as_number(reach, "reach", at_least=3)
     line = np.arange(-reach + spacing / 2, reach, spacing)
     z = np.stack(np.meshgrid(line, line, indexing="ij"), -1).reshape(-1, 2)
     mass = np.exp(-(z**2).sum(1) / 2)
     mass /= mass.sum()
     image, jacobian = decode_with_jacobian(torch.from_numpy(z))
-    image, curvature = image.numpy(), _positive_part(jacobian)
+    require_points(image, 2, "what decode_with_jacobian returns")
+    require(
+        image.shape == z.shape and jacobian.shape == (*z.shape, 2),
+        f"decode_with_jacobian returns shapes {tuple(image.shape)} and {tuple(jacobian.shape)} "
+        f"for {len(z)} points; expected (B, 2) and (B, 2, 2)",
+    )
+    require_finite(jacobian, "the Jacobians that decode_with_jacobian returns")
+    image, curvature = image.double().numpy(), _positive_part(jacobian.double())
 
     def cost(y: np.ndarray) -> float:
         return float(mass @ ((y - image) ** 2).sum(1))

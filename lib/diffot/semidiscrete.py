@@ -7,7 +7,15 @@ import torch
 from scipy import optimize, special
 from torch import Tensor
 
-from diffot.errors import require, require_points
+from diffot.errors import (
+    as_number,
+    as_probabilities,
+    as_whole_number,
+    require,
+    require_finite,
+    require_points,
+    require_tensor,
+)
 
 _REACH = 1e3  # unbounded cells are cut off here; N(0, I) has no mass beyond in float64
 
@@ -22,8 +30,11 @@ def cell_of(x: Tensor, points: Tensor, weights: Tensor) -> Tensor:
     Returns:
         int64 of shape (B,).
     """
+    _require_diagram(points, weights)
     require_points(x, points.shape[1])
-    return (2 * x @ points.T - (points**2).sum(1) + weights).argmax(1)
+    center = points.double().mean(0)
+    x, points = x.double() - center, points.double() - center
+    return (2 * x @ points.T - points.square().sum(1) + weights.double()).argmax(1)
 
 
 def cell_polygon(k: int, points: Tensor, weights: Tensor) -> Tensor:
@@ -35,13 +46,29 @@ def cell_polygon(k: int, points: Tensor, weights: Tensor) -> Tensor:
     Args:
         points: shape (K, 2). weights: shape (K,).
     """
-    require_points(points, 2, "points")
+    _require_diagram(points, weights, 2)
+    k = as_whole_number(k, "k", least=0, most=len(points) - 1)
+    return torch.from_numpy(_polygon(k, points.double().numpy(), weights.double().numpy()))
+
+
+def _require_diagram(points: Tensor, weights: Tensor, dim: int | None = None) -> None:
+    require_points(points, dim, "points")
+    require_tensor(weights, "weights", "a floating-point tensor of shape (K,)")
+    require(
+        weights.shape == points.shape[:1] and points.numel() > 0,
+        f"points and weights have shapes {tuple(points.shape)} and {tuple(weights.shape)}; "
+        "expected (K, d) and (K,), one weight for each point",
+    )
+    require_finite(weights, "weights")
+
+
+def _polygon(k: int, p: np.ndarray, w: np.ndarray) -> np.ndarray:
     corners = _REACH * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-    p, w = points.double().numpy(), weights.double().numpy()
     for j in np.delete(np.arange(len(p)), k):
-        normal = 2 * (p[k] - p[j])
-        corners = _cut(corners, normal, (p[k] ** 2).sum() - (p[j] ** 2).sum() - w[k] + w[j])
-    return torch.from_numpy(corners)
+        difference = p[k] - p[j]
+        # |p_k|^2 - |p_j|^2 as a product: far from the origin, the squares are huge
+        corners = _cut(corners, 2 * difference, difference @ (p[k] + p[j]) - (w[k] - w[j]))
+    return corners
 
 
 def _cut(corners: np.ndarray, normal: np.ndarray, level: float) -> np.ndarray:
@@ -49,7 +76,7 @@ def _cut(corners: np.ndarray, normal: np.ndarray, level: float) -> np.ndarray:
     kept = []
     height = corners @ normal - level
     for i in range(len(corners)):
-        if height[i - 1] * height[i] < 0:
+        if min(height[i - 1], height[i]) < 0 < max(height[i - 1], height[i]):
             share = height[i - 1] / (height[i - 1] - height[i])
             kept.append(corners[i - 1] + share * (corners[i] - corners[i - 1]))
         if height[i] >= 0:
@@ -68,9 +95,14 @@ def cell_masses(points: Tensor, weights: Tensor) -> Tensor:
     Args:
         points: shape (K, 2). weights: shape (K,).
     """
+    _require_diagram(points, weights, 2)
+    return torch.from_numpy(_masses(points.double().numpy(), weights.double().numpy()))
+
+
+def _masses(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     masses = []
     for k in range(len(points)):
-        end = cell_polygon(k, points, weights).numpy()
+        end = _polygon(k, points, weights)
         start = np.roll(end, 1, axis=0)
         start, end = (a[(start != end).any(1)] for a in (start, end))
         edge = (end - start) / np.linalg.norm(end - start, axis=1, keepdims=True)
@@ -80,7 +112,7 @@ def cell_masses(points: Tensor, weights: Tensor) -> Tensor:
         angle = np.arctan(b / h) - np.arctan(a / h)
         tail = special.owens_t(h, b / h) - special.owens_t(h, a / h)
         masses.append((angle / (2 * np.pi) - tail).sum())
-    return torch.tensor(masses, dtype=torch.float64)
+    return np.array(masses)
 
 
 def optimal_weights(points: Tensor, masses: Tensor, tolerance: float = 1e-9) -> Tensor:
@@ -92,7 +124,9 @@ def optimal_weights(points: Tensor, masses: Tensor, tolerance: float = 1e-9) -> 
 
     Args:
         points: shape (K, 2), distinct. masses: shape (K,), positive, summing to 1.
-        tolerance: largest allowed error of a cell's mass.
+        tolerance: largest allowed error of a cell's mass. Weights are of the order of the points'
+            distance from the origin times that of each other; further out than about 1e6, their
+            own rounding is more than the default.
 
     Returns:
         Shape (K,), mean zero.
@@ -102,35 +136,41 @@ def optimal_weights(points: Tensor, masses: Tensor, tolerance: float = 1e-9) -> 
         RuntimeError: if the tolerance is not reached.
     """
     require_points(points, 2, "points")
+    masses = as_probabilities(masses, "masses").numpy()
     require(
-        len(masses) == len(points) and bool((masses > 0).all())
-        and abs(float(masses.sum()) - 1) < 1e-9,
-        f"masses {masses.tolist()} for {len(points)} points; "
-        "expected one positive number for each, summing to 1",
-    )  # fmt: skip
+        len(masses) == len(points),
+        f"masses has {len(masses)} numbers for {len(points)} points; expected one for each",
+    )
     require(
         len(torch.unique(points, dim=0)) == len(points), "two of the points coincide; merge them"
     )
+    tolerance = as_number(tolerance, "tolerance", above=0)
 
-    # A common shift of the points changes no cell; centered, with these first weights, the
-    # diagram is the Voronoi diagram of the points shrunk to the spread of N(0, I): none is empty.
-    centered = points.double() - points.double().mean(0)
-    squares = (centered**2).sum(1)
-    start = squares * (1 - 1 / squares.mean().clamp(min=1e-300).sqrt())
+    # A common shift of the points changes no cell, and neither does a common factor, with other
+    # weights. Of points with the center and spread of N(0, I), no Voronoi cell is empty.
+    center = points.double().mean(0)
+    centered = points.double() - center
+    size = float(centered.abs().max()) or 1.0
+    spread = size * float((centered / size).square().sum(1).mean().sqrt()) or 1.0
+    standard = centered / spread
 
-    def shifted(change: np.ndarray) -> Tensor:
-        return start + torch.from_numpy(np.append(change - 1, 0.0))
+    def padded(change: np.ndarray) -> np.ndarray:
+        return np.append(change - 1, 0.0)
 
     def miss(change: np.ndarray) -> np.ndarray:
-        return (cell_masses(centered, shifted(change)) - masses).numpy()[:-1]
+        return (_masses(standard.numpy(), padded(change)) - masses)[:-1]
 
     # The size of the first guess sets the solver's first trust region, hence the offset of 1.
     found = optimize.least_squares(
         miss, np.ones(len(points) - 1), xtol=1e-15, ftol=1e-15, gtol=1e-15
     )
-    weights = shifted(found.x)
-    error = float((cell_masses(centered, weights) - masses).abs().max())
+    weights = (spread - 1) * standard.square().sum(1) + torch.from_numpy(padded(found.x))
+    weights = spread * weights + 2 * centered @ center
+    weights = weights - weights.mean()
+    error = float(np.abs(cell_masses(points, weights).numpy() - masses).max())
     if error > tolerance:
-        raise RuntimeError(f"cell masses are off by {error:.1e}, more than {tolerance:.1e}")
-    weights += (points.double() ** 2).sum(1) - squares
-    return weights - weights.mean()
+        raise RuntimeError(
+            f"cell masses are off by {error:.1e}, more than the tolerance {tolerance:.1e}; bring "
+            "the points closer to the origin (a shift or a factor changes no cell), or raise it"
+        )
+    return weights

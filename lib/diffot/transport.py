@@ -12,42 +12,65 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import ot
 import torch
 from scipy import sparse, special
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree, distance
 from torch import Tensor
 
-from diffot.errors import require, require_finite, require_points
+from diffot.errors import (
+    as_classes,
+    as_number,
+    as_whole_number,
+    require,
+    require_covariance,
+    require_finite,
+    require_points,
+    require_same_shape,
+    require_tensor,
+    require_type,
+)
 from diffot.mixtures import GaussianMixture
 
 TransportMap = Callable[[Tensor], Tensor]  # points (B, d) to points (B, d)
 
 _NEIGHBORS = 16  # with which swaps are tried first
+_SLACK = 1e-13  # rounding in the price of a pair, as a share of the largest cost
 
 
-def _check_pair(x: Tensor, y: Tensor) -> None:
-    require_points(x, name="x")
-    require_points(y, name="y")
-    require(
-        x.shape == y.shape,
-        f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}; "
-        "expected the same number of points in the same dimension",
-    )
+def _as_pair(x: Tensor, y: Tensor, names: tuple[str, str] = ("x", "y")) -> tuple[Tensor, Tensor]:
+    """Points and their images as float64."""
+    for points, name in zip((x, y), names):
+        require_points(points, name=name)
+    require_same_shape(x, y, names)
+    require(x.numel() > 0, f"{names[0]} has shape {tuple(x.shape)}; expected at least one point")
+    return _double(x), _double(y)
 
 
 def transport_cost(x: Tensor, y: Tensor, order: int = 2) -> float:
     r"""Cost of moving each x_i to y_i: the mean of :math:`\|x_i - y_i\|^p`, p = ``order``.
 
     Args:
-        x, y: shape (n, d).
+        x, y: shape (n, d). order: a whole number, at least 1.
+
+    Raises:
+        ValueError: if the shapes differ, a value is not finite, or the cost is too large.
     """
-    _check_pair(x, y)
-    return float((x - y).double().norm(dim=1).pow(order).mean())
+    x, y = _as_pair(x, y)
+    order = as_whole_number(order, "order", least=1)
+    unit = float(_unit(torch.cat([x, y])))  # powers of 1e-200 or 1e200 leave float64
+    mean = float((x / unit - y / unit).norm(dim=1).pow(order).mean())
+    try:
+        return math.ldexp(mean, order * int(math.log2(unit)))
+    except OverflowError as error:
+        raise ValueError(
+            f"x and y are up to {unit:.1e} in size, too far for a cost of order {order} in "
+            "float64; choose a larger unit of length"
+        ) from error
 
 
 def optimal_assignment(
@@ -59,12 +82,15 @@ def optimal_assignment(
     grows as n^2 and time a little faster: about a second at n = 2500, four at n = 5000. From a
     guess that is nearly optimal it takes a fifth or less: only swaps among neighbors are tried,
     and prices (dual variables) then show whether any other pair could lower the cost; such pairs
-    are let in until none is left.
+    are let in until there is no new one.
+
+    For order 2 only the inner products of the two clouds matter, each centered and in a unit of
+    its own. So neither the unit of length nor the distance from the origin has an influence.
 
     Args:
-        x, y: shape (n, d).
+        x, y: shape (n, d). order: a whole number, at least 1.
         guess: a permutation, ``torch.arange(n)`` for the pairs of a map. It changes the time
-            taken; the assignment is optimal to 1e-10 of the largest cost whatever it is.
+            taken; the assignment is optimal to rounding in the largest cost whatever it is.
 
     Returns:
         Indices into y, int64 of shape (n,).
@@ -73,32 +99,53 @@ def optimal_assignment(
         ValueError: if the shapes differ, a value is not finite or the guess no permutation.
         RuntimeError: if the solver stops before the optimum.
     """
-    _check_pair(x, y)
+    x, y = _as_pair(x, y)
+    order = as_whole_number(order, "order", least=1)
     n = len(x)
-    x, y = (a.detach().double().cpu().numpy() for a in (x, y))
-    costs = ot.dist(x, y, metric="sqeuclidean" if order == 2 else "euclidean")
-    if order not in (1, 2):
-        costs **= order
+    if guess is not None:
+        guess = as_classes(guess, "guess").cpu()
+        require(
+            torch.equal(guess.sort().values, torch.arange(n)),
+            f"guess is not a permutation of the {n} indices",
+        )
+    costs = _pair_costs(x, y, order)
     if guess is None:
-        return torch.from_numpy(_permutation(_emd(costs)[0], n))
-    require(
-        torch.equal(torch.as_tensor(guess).sort().values, torch.arange(n)),
-        f"guess is not a permutation of the {n} indices",
-    )
-    pairs = _neighboring_pairs(x, y, guess.numpy())
+        return torch.from_numpy(_permutation(_emd(costs)[0]))
+    pairs = _neighboring_pairs(_standardized(x).numpy(), _standardized(y).numpy(), guess.numpy())
     while True:
         rows, columns = np.divmod(pairs, n)
         plan, prices = _emd(sparse.coo_matrix((costs[rows, columns], (rows, columns)), (n, n)))
-        cheaper = _cheaper_pairs(costs, *prices)
+        cheaper = _cheaper_pairs(costs, *prices, pairs)
         if not len(cheaper):
-            return torch.from_numpy(_permutation(plan.tocsr(), n))
+            return torch.from_numpy(_permutation(plan.tocsr()))
         pairs = np.union1d(pairs, cheaper)
 
 
+def _pair_costs(x: Tensor, y: Tensor, order: int) -> np.ndarray:
+    """Costs of all pairs, up to what does not matter for the assignment: from 0 to 1."""
+    if order == 2:
+        costs = (-_standardized(x) @ _standardized(y).T).numpy()
+    else:
+        costs = distance.cdist(*_standardized(torch.cat([x, y])).split(len(x))) ** order
+    costs -= costs.min()
+    costs /= max(costs.max(), np.finfo(float).tiny)
+    return costs
+
+
+def _standardized(points: Tensor) -> Tensor:
+    """Points about their mean, in a unit in which the largest coordinate is about 1."""
+    points = points / _unit(points)
+    points = points - points.mean(0)
+    return points / _unit(points)
+
+
 def _emd(costs: np.ndarray | sparse.coo_matrix) -> tuple:
-    """Optimal plan between n equal masses each, and the prices of sources and targets."""
+    """Optimal plan between n unit masses each, and the prices of sources and targets.
+
+    Whole masses are never rounded, so that the plan is a permutation, ties or not.
+    """
     n = costs.shape[0]
-    mass = np.full(n, 1 / n)
+    mass = np.ones(n)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         try:
@@ -108,38 +155,44 @@ def _emd(costs: np.ndarray | sparse.coo_matrix) -> tuple:
     return plan, (log["u"], log["v"])
 
 
-def _permutation(plan: np.ndarray | sparse.csr_matrix, n: int) -> np.ndarray:
+def _permutation(plan: np.ndarray | sparse.csr_matrix) -> np.ndarray:
     permutation = np.asarray(plan.argmax(1)).ravel()
-    if len(np.unique(permutation)) != n:
-        raise RuntimeError(f"the plan of {n} points splits mass; is a point repeated?")
+    if len(np.unique(permutation)) != len(permutation):
+        raise RuntimeError(f"the plan of {len(permutation)} points splits mass; please report")
     return permutation
 
 
 def _neighboring_pairs(x: np.ndarray, y: np.ndarray, guess: np.ndarray) -> np.ndarray:
     """Sorted numbers n i + j of the pairs that swaps between near neighbors, among the x_i or
-    among their images, lead to. They include those of the guess."""
+    among their images, lead to, and of those of the guess."""
     n = len(x)
     own = np.arange(n)[:, None]
-    pairs = []
+    pairs = [n * own + guess[own]]  # of many equal points, one may not be among its own neighbors
     for points in (x, y[guess]):
         near = cKDTree(points).query(points, range(1, min(n, _NEIGHBORS) + 1))[1]
         pairs += [n * own + guess[near], n * near + guess[own]]
     return np.unique(np.concatenate([p.ravel() for p in pairs]))
 
 
-def _cheaper_pairs(costs: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Numbers n i + j of pairs that cost less than their prices, the five cheapest per i."""
+def _cheaper_pairs(
+    costs: np.ndarray, source: np.ndarray, target: np.ndarray, known: np.ndarray
+) -> np.ndarray:
+    """Numbers n i + j of pairs that cost less than their prices, the five cheapest per i.
+
+    The known pairs, sorted, are left out: they are at their prices up to rounding.
+    """
     n = len(costs)
-    least = -1e-10 * costs.max()
     found = [np.empty(0, dtype=np.int64)]
     for start in range(0, n, 256):
         slack = costs[start : start + 256] - source[start : start + 256, None] - target
-        bad = np.flatnonzero(slack.min(1) < least)
+        first, last = np.searchsorted(known, (n * start, n * (start + 256)))
+        slack.ravel()[known[first:last] - n * start] = 0
+        bad = np.flatnonzero(slack.min(1) < -_SLACK)
         if len(bad):
             slack = slack[bad]
             columns = np.argsort(slack, 1)[:, :5]
             rows = np.broadcast_to(bad[:, None] + start, columns.shape)
-            below = np.take_along_axis(slack, columns, 1) < least
+            below = np.take_along_axis(slack, columns, 1) < -_SLACK
             found.append((n * rows + columns)[below])
     return np.concatenate(found)
 
@@ -148,22 +201,36 @@ def relative_excess_cost(x: Tensor, y: Tensor, optimal: Tensor | None = None) ->
     """(paired - optimal) / optimal for the pairs (x_i, y_i), squared distance; 0 is optimal.
 
     On n sampled points this understates, in the mean, the excess of the map they come from: the
-    cost can only be lowered by swaps among the sampled points.
+    cost can only be lowered by swaps among the sampled points. It has no unit of length, and
+    moving x and y by the same vector does not change it.
 
     Args:
         x, y: shape (n, d).
         optimal: y in the optimal order, where that is known already.
+
+    Raises:
+        ValueError: if the shapes differ, a value is not finite, or the optimal cost is 0 and the
+            other is not.
     """
+    pair = _as_pair(x, y)
     if optimal is None:
-        optimal = y[optimal_assignment(x, y, guess=torch.arange(len(x)))]
-    least = transport_cost(x, optimal)
-    if least == 0:
+        optimal = y[optimal_assignment(x, y, guess=torch.arange(len(x))).to(y.device)]
+    _, optimal = _as_pair(x, optimal, ("x", "optimal"))
+    unit = _unit(torch.cat([*pair, optimal]))
+    x, y, optimal = (points / unit for points in (*pair, optimal))
+    least, change = x - optimal, optimal - y
+    unit = _unit(torch.cat([least, change]))
+    least, change = least / unit, change / unit
+    # |x - y|^2 - |x - optimal|^2, without the difference of two nearly equal numbers
+    excess = float((change * (2 * least + change)).sum(1).mean())
+    cost = float(least.square().sum(1).mean())
+    if cost == 0:
         require(
-            transport_cost(x, y) == 0,
+            excess == 0,
             "the optimal cost is 0, so a relative excess is not defined; compare transport_cost",
         )
         return 0.0
-    return (transport_cost(x, y) - least) / least
+    return excess / cost
 
 
 # --- Maps between Gaussian mixtures -----------------------------------------------------------
@@ -190,6 +257,7 @@ def quantile_map(source: GaussianMixture, target: GaussianMixture) -> TransportM
         ValueError: if a mixture is not one-dimensional.
     """
     for name, law in (("source", source), ("target", target)):
+        require_type(law, GaussianMixture, name, "a GaussianMixture with d = 1")
         require(law.dim == 1, f"{name} has dimension {law.dim}; the quantile map expects d = 1")
 
     def block(x: Tensor) -> Tensor:
@@ -222,15 +290,17 @@ def gaussian_monge_map(
     Raises:
         ValueError: if a shape or a covariance is not as above.
     """
-    mean_a, mean_b = (torch.as_tensor(m, dtype=torch.float64) for m in (mean_a, mean_b))
-    for mean, cov in ((mean_a, cov_a), (mean_b, cov_b)):  # one component has all the checks
-        GaussianMixture(torch.ones(1), mean[None], torch.as_tensor(cov)[None])
-    require(
-        mean_a.shape == mean_b.shape,
-        f"the means have shapes {tuple(mean_a.shape)} and {tuple(mean_b.shape)}; "
-        "expected two Gaussians in the same dimension",
-    )
-    cov_a, cov_b = (torch.as_tensor(c, dtype=torch.float64) for c in (cov_a, cov_b))
+    for mean, cov, law in ((mean_a, cov_a, "a"), (mean_b, cov_b, "b")):
+        require_tensor(mean, f"mean_{law}", "a floating-point tensor of shape (d,)")
+        require_finite(mean, f"mean_{law}")
+        require_covariance(cov, f"cov_{law}")
+        require(
+            cov.shape == 2 * mean_a.shape and mean.shape == mean_a.shape,
+            f"mean_{law} and cov_{law} have shapes {tuple(mean.shape)} and {tuple(cov.shape)}, "
+            f"mean_a {tuple(mean_a.shape)}; expected two Gaussians in the same dimension, (d,) "
+            "and (d, d)",
+        )
+    mean_a, mean_b, cov_a, cov_b = map(_double, (mean_a, mean_b, cov_a, cov_b))
     root = _power(cov_a, 0.5)
     inverse = _power(cov_a, -0.5)
     matrix = inverse @ _power(root @ cov_b @ root, 0.5) @ inverse
@@ -256,12 +326,23 @@ def composition_excess(cov_a: Tensor, cov_b: Tensor) -> float:
     Raises:
         ValueError: if the covariances are equal, so that nothing has to be moved.
     """
-    a, b = (torch.as_tensor(c, dtype=torch.float64) for c in (cov_a, cov_b))
-    root = _power(a, 0.5)
-    both = (a + b).trace()
-    paired = float(both - 2 * (root @ _power(b, 0.5)).trace())
-    optimal = float(both - 2 * _power(root @ b @ root, 0.5).trace())
-    require(optimal > 1e-12 * both, "the two covariances are equal; there is nothing to move")
+    for cov, name in ((cov_a, "cov_a"), (cov_b, "cov_b")):
+        require_covariance(cov, name)
+    require_same_shape(cov_a, cov_b, ("cov_a", "cov_b"))
+    require(cov_a.ndim == 2, f"cov_a has shape {tuple(cov_a.shape)}; expected (d, d)")
+    a, b = _double(cov_a), _double(cov_b)
+    unit = _unit(torch.stack([a, b]))
+    a, b = a / unit, b / unit
+    root_a, root_b = _power(a, 0.5), _power(b, 0.5)
+    left, _, right = torch.linalg.svd(root_b @ root_a)
+    # Both costs as squared distances of roots: that of the optimal map has the orthogonal factor
+    # of root_b root_a between them.
+    paired = float((root_a - root_b).square().sum())
+    optimal = float((root_a - (left @ right).mT @ root_b).square().sum())
+    require(
+        optimal > 1e-12 * float((a + b).trace()),
+        "cov_a and cov_b are equal; there is nothing to move",
+    )
     return paired / optimal - 1
 
 
@@ -289,11 +370,8 @@ def knothe_rosenblatt_map(
     Raises:
         ValueError: if ``order`` is no such permutation.
     """
-    order = list(range(mixture.dim)) if order is None else list(order)
-    require(
-        sorted(order) == list(range(mixture.dim)),
-        f"order is {order}; expected each of the coordinates 0 to {mixture.dim - 1} once",
-    )
+    require_type(mixture, GaussianMixture, "mixture", "a GaussianMixture")
+    order = _as_coordinates(order, mixture.dim)
     means = mixture.means[:, order]
     factors = torch.linalg.cholesky(mixture.covariances[:, order][:, :, order])
 
@@ -342,14 +420,10 @@ def empirical_cdf_map(
         ValueError: for bad points, a tolerance that is not positive, or a bad order.
     """
     require_points(points, name="points")
-    require(len(points) > 0, "points is empty; expected at least one point")
-    require(tolerance > 0, f"tolerance is {tolerance}; expected a positive number")
+    require(points.numel() > 0, "points is empty; expected at least one point")
+    tolerance = as_number(tolerance, "tolerance", above=0)
     dim = points.shape[1]
-    order = list(range(dim)) if order is None else list(order)
-    require(
-        sorted(order) == list(range(dim)),
-        f"order is {order}; expected each of the coordinates 0 to {dim - 1} once",
-    )
+    order = _as_coordinates(order, dim)
     sample = _double(points)[:, order]
     sample = sample[sample[:, 0].argsort()]
 
@@ -384,14 +458,34 @@ def affine_fit(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, float]:
     Raises:
         ValueError: if the shapes differ or there are too few points.
     """
-    _check_pair(x, y)
+    x, y = _as_pair(x, y)
     n, d = x.shape
-    require(n > d, f"{n} points in dimension {d}; an affine map needs at least {d + 1}")
-    design = torch.cat([_double(x), torch.ones(n, 1, dtype=torch.float64)], 1)
-    target = _double(y)
-    solution = torch.linalg.lstsq(design, target).solution
-    residual = float((target - design @ solution).square().sum(1).mean().sqrt())
-    return solution[:d].T, solution[d], residual
+    require(n > d, f"x holds {n} points in dimension {d}; an affine map needs at least {d + 1}")
+    center, mean = x.mean(0), y.mean(0)
+    x, y = x - center, y - mean
+    unit = _unit(x, 0)
+    solution = torch.linalg.lstsq(x / unit, y).solution / unit.T
+    residual = transport_cost(x @ solution, y) ** 0.5
+    return solution.T, mean - center @ solution, residual
+
+
+def _as_coordinates(order: Sequence[int] | None, dim: int) -> list[int]:
+    """A permutation of the coordinates as a list; None for their natural order."""
+    if order is None:
+        return list(range(dim))
+    require_type(order, Iterable, "order", "the coordinates in some order, such as (1, 0)")
+    order = [as_whole_number(i, "a coordinate of order") for i in order]
+    require(
+        sorted(order) == list(range(dim)),
+        f"order is {order}; expected each of the coordinates 0 to {dim - 1} once",
+    )
+    return order
+
+
+def _unit(a: Tensor, dim: int | tuple[int, ...] = ()) -> Tensor:
+    """The power of two next below the largest entry, float64: dividing by it does not round."""
+    largest = a.abs().amax(dim, keepdim=dim != ())
+    return torch.as_tensor(np.ldexp(1.0, np.frexp(largest.numpy())[1] - 1))
 
 
 def _double(x: Tensor) -> Tensor:
@@ -402,6 +496,7 @@ def _double(x: Tensor) -> Tensor:
 def _power(matrix: Tensor, exponent: float) -> Tensor:
     """Power of a symmetric positive definite matrix."""
     spectrum, axes = torch.linalg.eigh(matrix)
+    spectrum = spectrum.clamp(min=torch.finfo(matrix.dtype).tiny)  # may be negative by rounding
     return (axes * spectrum**exponent) @ axes.mT
 
 
@@ -498,17 +593,20 @@ def jacobian_asymmetry(jacobian: Tensor) -> Tensor:
     Returns:
         Shape (B,).
     """
+    require_tensor(jacobian, "jacobian", "a floating-point tensor of shape (B, d, d)")
     require(
-        jacobian.ndim == 3 and jacobian.shape[1] == jacobian.shape[2],
+        jacobian.ndim == 3 and jacobian.shape[1] == jacobian.shape[2] >= 1,
         f"jacobian has shape {tuple(jacobian.shape)}; expected (B, d, d), one matrix per point",
     )
-    norm = torch.linalg.matrix_norm
-    size = norm(jacobian)
+    require_finite(jacobian, "jacobian")
     require(
-        bool((size > 0).all() & torch.isfinite(size).all()),
-        "a Jacobian is zero or not finite; leave such points out",
+        bool((jacobian != 0).any((1, 2)).all()),
+        "jacobian holds a matrix of zeros; leave such points out",
     )
-    return norm(jacobian - jacobian.mT) / size
+    matrices = _double(jacobian)
+    matrices = matrices / _unit(matrices, (1, 2))
+    norm = torch.linalg.matrix_norm
+    return (norm(matrices - matrices.mT) / norm(matrices)).to(jacobian)
 
 
 @dataclass(frozen=True)
@@ -580,14 +678,18 @@ def cycle_certificate(
     Raises:
         ValueError: if a shape, the radius or the number of points is not as above.
     """
-    cycle = _cycle(*_checked_cycle(center, jacobian, radius, points), most_points)
-    images = transport_map(cycle)
-    _check_pair(cycle, images)
-    rounding = torch.finfo(images.dtype).eps * images.double().norm(dim=1).max()
-    images, change = images.detach().double(), torch.zeros_like(cycle)
+    require_type(transport_map, Callable, "transport_map", "a function of points (B, d)")
     if refined is not None:
-        coarse, images = images, refined(cycle).detach().double()
-        _check_pair(cycle, images)
+        require_type(refined, Callable, "refined", "a function of points (B, d), or None")
+    most_points = as_whole_number(most_points, "most_points", least=3)
+    cycle = _cycle(*_checked_cycle(center, jacobian, radius, points), most_points)
+    given = transport_map(cycle)
+    _, images = _as_pair(cycle, given, ("the cycle", "what transport_map returns"))
+    rounding = torch.finfo(given.dtype).eps * images.norm(dim=1).max()
+    change = torch.zeros_like(cycle)
+    if refined is not None:
+        coarse = images
+        _, images = _as_pair(cycle, refined(cycle), ("the cycle", "what refined returns"))
         change = images - coarse
     around = cycle - cycle.mean(0)
     gain = 2 * (around * (images.roll(-1, 0) - images)).sum(1).mean()
@@ -618,6 +720,19 @@ def find_certificate(
     Returns:
         The first accepted certificate, or the last one tried.
     """
+    require_points(centers, name="centers")
+    require(len(centers) > 0, "centers is empty; expected at least one point")
+    require_tensor(jacobians, "jacobians", "a floating-point tensor of shape (B, d, d)")
+    require(
+        jacobians.shape == (*centers.shape, centers.shape[1]),
+        f"centers and jacobians have shapes {tuple(centers.shape)} and "
+        f"{tuple(jacobians.shape)}; expected (B, d) and (B, d, d)",
+    )
+    require_type(refined, Callable, "refined", "a function of points (B, d)")
+    require_finite(jacobians, "jacobians")
+    require_type(radii, (tuple, list), "radii", "positive numbers, such as (0.1, 0.03)")
+    require(len(radii) > 0, "radii is empty; expected at least one positive number")
+    radii = [as_number(radius, "one of the radii", above=0) for radius in radii]
     for i in jacobian_asymmetry(jacobians).argsort(descending=True)[:5]:
         for radius in radii:
             certificate = cycle_certificate(
@@ -636,6 +751,8 @@ def find_certificate(
 def _checked_cycle(
     center: Tensor, jacobian: Tensor, radius: float, points: int | None
 ) -> tuple[Tensor, Tensor, float, int | None]:
+    require_tensor(center, "center", "a floating-point tensor of shape (d,)")
+    require_tensor(jacobian, "jacobian", "a floating-point tensor of shape (d, d)")
     require(
         center.ndim == 1 and len(center) >= 2 and jacobian.shape == (len(center), len(center)),
         f"center and jacobian have shapes {tuple(center.shape)} and {tuple(jacobian.shape)}; "
@@ -643,14 +760,8 @@ def _checked_cycle(
     )
     require_finite(center, "center")
     require_finite(jacobian, "jacobian")
-    require(
-        0 < radius < math.inf, f"radius is {radius}; expected a positive number, 0.02 to 0.3 say"
-    )
-    require(
-        points is None or (isinstance(points, int) and points >= 2),
-        f"points is {points!r}; expected a whole number of at least 2, or None to choose it "
-        "by the asymmetry",
-    )
+    radius = as_number(radius, "radius", above=0)
+    points = None if points is None else as_whole_number(points, "points", least=2)
     return _double(center), _double(jacobian), radius, points
 
 

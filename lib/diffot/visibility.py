@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from diffot import density_flow, flow
-from diffot.densities import random_density
-from diffot.errors import require
+from diffot.densities import FAMILIES, QuarticMixture, random_density
+from diffot.errors import as_whole_number, require_generator, require_known
 from diffot.mixtures import GaussianMixture
 from diffot.rearrangement import rearrange
 from diffot.seeds import generator
@@ -60,8 +60,7 @@ def measure_density(family: str, index: int, seed: int) -> dict:
     Returns:
         The columns above.
     """
-    draws = generator(seed, f"{family} density {index}")
-    density = random_density(family, draws)
+    density, draws = _density(family, index, seed)
     x = density.sample(CLOUD, draws)
     codes = density_flow.encode(density, x)
     finer = density_flow.encode(density, x[:200], tolerance=1e-11, nodes=320)
@@ -97,17 +96,30 @@ def measure_density(family: str, index: int, seed: int) -> dict:
 
 def measure_population(family: str, index: int, seed: int, spacing: float) -> dict:
     """The column ``population`` of one random density with another spacing of the grid."""
-    density = random_density(family, generator(seed, f"{family} density {index}"))
+    density, _ = _density(family, index, seed)
     on_grid = partial(density_flow.decode_with_jacobian, density, tolerance=1e-6)
     finer = rearrange(on_grid, spacing=spacing, reach=_REACH)
     return {"population_finer": finer.relative_excess}
+
+
+def _density(family: str, index: int, seed: int) -> tuple[QuarticMixture, torch.Generator]:
+    """One law of a family, and the generator for what is drawn from it."""
+    require_known(family, "family", FAMILIES)
+    draws = _draws(f"{family} density {{}}", index, seed)
+    return random_density(family, draws), draws
+
+
+def _draws(purpose: str, index: int, seed: int) -> torch.Generator:
+    index, seed = as_whole_number(index, "index", least=0), as_whole_number(seed, "seed", least=0)
+    return generator(seed, purpose.format(index))
 
 
 def random_gaussian_mixture(dim: int, draws: torch.Generator) -> GaussianMixture:
     """Two to four Gaussians of any shape: centers from N(0, 2 I), weights from 1/2 to 1 before
     they are normalized, standard deviations along random axes from 0.3 to 1 (uniform in the
     logarithm)."""
-    require(dim >= 2, f"dim is {dim}; expected at least 2")
+    dim = as_whole_number(dim, "dim", least=2)
+    require_generator(draws, "draws")
     k = int(torch.randint(2, 5, (1,), generator=draws))
     weights = 0.5 + 0.5 * torch.rand(k, dtype=torch.float64, generator=draws)
     means = math.sqrt(2) * torch.randn(k, dim, dtype=torch.float64, generator=draws)
@@ -126,7 +138,8 @@ def measure_mixture(dim: int, index: int, seed: int) -> dict:
     Returns:
         The columns above, but for the last two.
     """
-    draws = generator(seed, f"mixture {index} in dimension {dim}")
+    dim = as_whole_number(dim, "dim", least=2)
+    draws = _draws(f"mixture {{}} in dimension {dim}", index, seed)
     mixture = random_gaussian_mixture(dim, draws)
     x = mixture.sample(CLOUD, draws)
     codes = flow.encode(mixture, x, tolerance=1e-8)

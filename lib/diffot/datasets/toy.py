@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import make_s_curve
 from torch import Tensor
 
-from diffot.errors import require
+from diffot.errors import as_whole_number, require_generator
 from diffot.mixtures import GaussianMixture, equal_mixture
 
 # The thesis' S-curve (section 4.2): columns 0 and 2 of scikit-learn's, the second halved, both
@@ -17,7 +17,8 @@ _NOISE = 0.15
 
 def s_curve(n: int, generator: torch.Generator) -> Tensor:
     """Draw n points of the thesis' S-curve, float64 of shape (n, 2)."""
-    require(n >= 1, f"n is {n}; expected at least one point")
+    n = as_whole_number(n, "n", least=1)
+    require_generator(generator)
     seed = int(torch.randint(2**31, (1,), generator=generator))
     on_curve = torch.from_numpy(make_s_curve(n, random_state=seed)[0][:, [0, 2]].copy())
     noise = torch.randn(n, 2, dtype=torch.float64, generator=generator)
@@ -35,7 +36,7 @@ def s_curve_mixture(components: int = 400) -> GaussianMixture:
     Args:
         components: number of Gaussians, at least 1.
     """
-    require(components >= 1, f"components is {components}; expected at least 1")
+    components = as_whole_number(components, "components", least=1)
     share = (torch.arange(components, dtype=torch.float64) + 0.5) / components
     u = 3 * torch.pi * (share - 0.5)
     curve = torch.stack([u.sin(), u.sign() * (u.cos() - 1)], 1)
