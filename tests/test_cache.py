@@ -3,10 +3,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
@@ -119,9 +122,72 @@ def test_arrays_are_returned_even_if_they_cannot_be_kept(tmp_path):
     assert arrays["square"].tolist() == [0, 1, 4, 9, 16]
 
 
-def test_nothing_to_make_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no items"):
-        cache.provide("squares", {}, PACKAGES, [], len, tmp_path)
+def test_a_cache_that_cannot_be_read_is_reported_once(provide, log, monkeypatch):
+    provide(30)
+    made(log)
+
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched, pytest.warns(UserWarning) as caught:
+        patched.setattr(Path, "read_text", denied)
+        provide(30)
+    assert len(caught) == 1
+    assert "Permission denied), and 2 more; made again" in str(caught[0].message)
+    assert made(log) == [0, 10, 20]
+
+
+def test_a_chunk_of_other_items_is_made_again(log, tmp_path):
+    """The second chunk has ten items in both cases."""
+    for n, piece_size in ((40, 30), (20, 10)):
+        make = partial(squares, log, 0)
+        arrays = cache.provide("s", {}, PACKAGES, range(n), make, tmp_path / "c", piece_size)
+        assert arrays["square"].tolist() == [k * k for k in range(n)]
+    assert made(log) == [0, 0, 10, 30]
+
+
+def test_a_card_without_its_start_is_trusted(provide, log, tmp_path):
+    provide(10)
+    made(log)
+    (card,) = (tmp_path / "c").rglob("*.json")
+    description = json.loads(card.read_text())
+    del description["start"]
+    card.write_text(json.dumps(description))
+    provide(10)
+    assert made(log) == []
+
+
+def test_chunks_that_do_not_hold_any_more_are_made_again(log, tmp_path):
+    def squares_from(*outdated: int) -> list[int]:
+        cache.provide(
+            "squares", {}, PACKAGES, range(30), partial(squares, log, 0), tmp_path / "c", 10,
+            holds=lambda piece, arrays: arrays["square"][0] not in outdated,
+        )  # fmt: skip
+        return made(log)
+
+    assert squares_from(100) == [0, 10, 20]  # not asked of what was made just now
+    assert squares_from(100, 400) == [10, 20]
+    assert squares_from() == []
+
+
+def test_the_same_may_be_made_twice_at_once(log, tmp_path):
+    both = threading.Barrier(2)
+
+    def make(piece) -> dict[str, np.ndarray]:
+        both.wait(20)
+        return squares(log, 0, piece)
+
+    def provide(make=make) -> list[int]:
+        with joblib.parallel_config("sequential"):
+            arrays = cache.provide("s", {}, PACKAGES, range(40), make, tmp_path / "c", 10)
+        return arrays["square"].tolist()
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(provide) for _ in range(2)]:
+            assert future.result() == [k * k for k in range(40)]
+    assert made(log) == [0, 0, 10, 10, 20, 20, 30, 30]
+    assert provide(make=len) == [k * k for k in range(40)]  # nothing is left to make
+    assert len(list((tmp_path / "c").rglob("*.*"))) == 8
 
 
 SCRIPT = """

@@ -11,7 +11,9 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -320,6 +322,12 @@ def require_box(box: Sequence[float], name: str) -> tuple[float, float, float, f
         "1 and 0 <= top < bottom <= 1, relative to the image",
     )
     return left, top, right, bottom
+
+
+def as_path(value: object, name: str) -> Path:
+    """The path of a file or folder, given as a text or a ``Path``; ``~`` is the reader's home."""
+    require_type(value, (str, os.PathLike), name, "a path, as a text or a pathlib.Path")
+    return Path(value).expanduser()
 
 
 def _described(value: object) -> str:

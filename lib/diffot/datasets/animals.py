@@ -12,6 +12,7 @@ from animal_avatar import shapes
 
 from diffot.datasets.drawing import BACKGROUNDS, Drawing, choose, provide, vary_color
 from diffot.datasets.images import LabeledImages
+from diffot.errors import as_whole_number
 from diffot.paths import CACHE
 
 # To be raised with every change below that changes a picture.
@@ -46,7 +47,7 @@ _PATTERNS = {"cheek": 0, "light patch": 1, "dark patch": 2}
 _VIEW = (-10, -16, 520)
 
 
-def load(n: int, size: int = 32, seed: int = 0, folder: Path = CACHE) -> LabeledImages:
+def load(n: int, size: int = 32, seed: int = 0, folder: str | Path = CACHE) -> LabeledImages:
     """Animals with the labels ears, fur, pattern and background.
 
     Image i depends on ``seed``, i and ``size`` only, and its labels not on ``size``. Use another
@@ -58,6 +59,7 @@ def load(n: int, size: int = 32, seed: int = 0, folder: Path = CACHE) -> Labeled
         folder: where the images are kept when they have been drawn once.
 
     Raises:
+        TypeError: if n, size or seed is no whole number.
         ValueError: if n or size is below 1 or the seed below 0.
     """
     recipe = {"recipe": RECIPE}
@@ -65,7 +67,12 @@ def load(n: int, size: int = 32, seed: int = 0, folder: Path = CACHE) -> Labeled
 
 
 def animal(index: int, seed: int = 0) -> Drawing:
-    """One animal: its SVG, and its labels."""
+    """One animal: its SVG, and its labels.
+
+    Raises:
+        ValueError: if the index or seed is below 0.
+    """
+    index, seed = as_whole_number(index, "index", least=0), as_whole_number(seed, "seed", least=0)
     rng = np.random.default_rng([seed, index])
     labels = {name: choose(rng.random(), list(c.values())) for name, c in ATTRIBUTES.items()}
     words = {name: CLASSES[name][label] for name, label in labels.items()}

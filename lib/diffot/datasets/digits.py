@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from diffot.datasets.images import LabeledImages
-from diffot.errors import require
+from diffot.errors import as_whole_number
 
 COUNT = 5000
 CLASSES = {"digit": tuple("0123456789")}
@@ -25,11 +25,14 @@ def load(n: int | None = None, seed: int = 0) -> LabeledImages:
     Args:
         n: how many, at most 5000; all without it.
 
+        seed: of the order, a whole number that is not negative.
+
     Raises:
-        ValueError: if n is not between 1 and 5000.
+        TypeError: if n or seed is no whole number.
+        ValueError: if n is not between 1 and 5000, or the seed below 0.
     """
-    n = COUNT if n is None else n
-    require(1 <= n <= COUNT, f"n is {n}; expected 1 to {COUNT}, the number of digits there are")
+    n = COUNT if n is None else as_whole_number(n, "n", least=1, most=COUNT)
+    seed = as_whole_number(seed, "seed", least=0)
     pixels, digits = _read()
     rng = np.random.default_rng(seed)
     places = np.stack([rng.permutation(np.flatnonzero(digits == k)) for k in range(10)], 1)

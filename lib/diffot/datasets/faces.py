@@ -26,7 +26,7 @@ from diffot.datasets.drawing import (
     vary_color,
 )
 from diffot.datasets.images import LabeledImages
-from diffot.errors import require, unknown_name
+from diffot.errors import as_number, as_whole_number, require, require_known, require_type
 from diffot.paths import CACHE
 
 # To be raised with every change below that changes a picture.
@@ -87,6 +87,7 @@ class Bias:
     faces without ``given``, or in how frequent ``given`` is.
 
     Raises:
+        TypeError: for names that are no texts and a probability that is no number.
         ValueError: for unknown names, a probability outside [0, 1], or attributes that exclude
             each other.
     """
@@ -98,16 +99,12 @@ class Bias:
 
     def __post_init__(self):
         binary = [name for name, classes in CLASSES.items() if classes == ("no", "yes")]
-        require(self.given in binary, unknown_name("binary attribute", self.given, binary))
-        require(self.attribute in CLASSES, unknown_name("attribute", self.attribute, CLASSES))
-        known = CLASSES[self.attribute]
-        require(
-            self.value in known, unknown_name(f"class of {self.attribute}", self.value, known)
-        )
-        require(
-            0 <= self.probability <= 1,
-            f"probability is {self.probability}; expected a number in [0, 1]",
-        )
+        require_known(self.given, "binary attribute", binary)
+        require_known(self.attribute, "attribute", CLASSES)
+        require_known(self.value, f"class of {self.attribute}", CLASSES[self.attribute])
+        # As a plain number, for the recipe of the images is written as JSON.
+        probability = as_number(self.probability, "probability", at_least=0, at_most=1)
+        object.__setattr__(self, "probability", probability)
         require(
             self.attribute not in (self.given, _ALTERNATIVE.get(self.given)),
             f"{self.given} and {self.attribute} cannot be correlated: they are the same, or "
@@ -116,7 +113,11 @@ class Bias:
 
 
 def load(
-    n: int, size: int = 32, seed: int = 0, bias: Bias | None = None, folder: Path = CACHE
+    n: int,
+    size: int = 32,
+    seed: int = 0,
+    bias: Bias | None = None,
+    folder: str | Path = CACHE,
 ) -> LabeledImages:
     """Faces with the labels smile, glasses, sunglasses, hair_color, skin, beard and background.
 
@@ -130,15 +131,18 @@ def load(
         folder: where the images are kept when they have been drawn once.
 
     Raises:
+        TypeError: if n, size or seed is no whole number, or bias no :class:`Bias`.
         ValueError: if n or size is below 1 or the seed below 0.
     """
+    _require_bias(bias)
     recipe = {"recipe": RECIPE, "bias": asdict(bias) if bias else None}
     draw = partial(face, bias=bias)
     return provide("faces", draw, n, size, seed, CLASSES, recipe, PACKAGES, folder)
 
 
 def face(index: int, seed: int = 0, bias: Bias | None = None) -> Drawing:
-    """One face: its SVG, and its labels."""
+    """One face: its SVG, and its labels; see :func:`attributes` for what is refused."""
+    index, seed = as_whole_number(index, "index", least=0), as_whole_number(seed, "seed", least=0)
     labels = attributes(index, seed, bias)
     return _svg(index, seed, labels), labels
 
@@ -162,9 +166,9 @@ def region(attribute: str, size: int = 32, n: int = 400, seed: int = 0) -> Tenso
     Raises:
         ValueError: for an unknown attribute, or if n or size is below 1 or the seed below 0.
     """
-    require(attribute in CLASSES, unknown_name("attribute", attribute, CLASSES))
-    require(n >= 1 and size >= 1, f"n is {n}, size is {size}; expected at least 1")
-    require(seed >= 0, f"seed is {seed}; expected a whole number that is not negative")
+    require_known(attribute, "attribute", CLASSES)
+    n, size = as_whole_number(n, "n", least=1), as_whole_number(size, "size", least=1)
+    seed = as_whole_number(seed, "seed", least=0)
     changes = np.zeros((size, size))
     for index in range(n):
         labels = attributes(index, seed)
@@ -203,7 +207,14 @@ def _svg(index: int, seed: int, labels: dict[str, int]) -> str:
 
 
 def attributes(index: int, seed: int = 0, bias: Bias | None = None) -> dict[str, int]:
-    """The labels of one face, each drawn with a random number of its own."""
+    """The labels of one face, each drawn with a random number of its own.
+
+    Raises:
+        TypeError: if index or seed is no whole number, or bias no :class:`Bias`.
+        ValueError: if index or seed is below 0.
+    """
+    index, seed = as_whole_number(index, "index", least=0), as_whole_number(seed, "seed", least=0)
+    _require_bias(bias)
     rng = np.random.default_rng([seed, index])
     uniform = dict(zip(ATTRIBUTES, rng.random(len(ATTRIBUTES))))
     labels = {
@@ -216,6 +227,10 @@ def attributes(index: int, seed: int = 0, bias: Bias | None = None) -> dict[str,
         label = choose(uniform[bias.attribute], _biased(bias))
         labels = _relabeled(labels, bias.attribute, label)
     return labels
+
+
+def _require_bias(bias: Bias | None) -> None:
+    require_type(bias, (Bias, type(None)), "bias", "a faces.Bias, or None")
 
 
 def _relabeled(labels: dict[str, int], attribute: str, label: int) -> dict[str, int]:

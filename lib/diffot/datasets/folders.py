@@ -1,17 +1,22 @@
 """Real image data sets, from folders as they unpack from their distributions.
 
-Whatever cannot be read is reported by name and left out; gray, CMYK, palette and transparent
-images are converted to RGB. Decoded images are kept, and read again only if a file has changed.
+Whatever is left out is reported by name; gray, CMYK, palette and transparent images are converted
+to RGB, and of moving ones the first frame is taken. Decoded images are kept, and read again only
+if a file has changed; files that could not be read are tried again each time.
 """
 
 from __future__ import annotations
 
+import codecs
+import csv
 import hashlib
 import json
+import os
+import stat
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +25,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from diffot.datasets import cache
 from diffot.datasets.images import LabeledImages
-from diffot.errors import require, unknown_name
+from diffot.errors import as_path, as_whole_number, require, require_known
 from diffot.paths import CACHE
 
 # To be raised with every change below that changes a pixel.
 RECIPE = 1
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 AFHQ_CLASSES = ("cat", "dog", "wild")
 AFHQ_SPLITS = ("train", "val", "test")
 
@@ -37,7 +41,7 @@ _CELEBA = """\
 CelebA, aligned and cropped, from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, is expected
 as it unpacks, in any folder, whose path is to be given:
   {root}/img_align_celeba/000001.jpg, 000002.jpg, ...
-  {root}/list_attr_celeba.txt"""
+  {root}/list_attr_celeba.txt, or list_attr_celeba.csv with commas"""
 _CELEBA_HQ = """\
 CelebA-HQ, made with https://github.com/tkarras/progressive_growing_of_gans or taken from
 https://github.com/switchablenorms/CelebAMask-HQ, is expected in any folder, whose path is to be
@@ -47,53 +51,71 @@ _AFHQ = """\
 AFHQ, from https://github.com/clovaai/stargan-v2, is expected as it unpacks, in any folder, whose
 path is to be given:
   {root}/train/cat/*.jpg or *.png, {root}/train/dog/..., {root}/train/wild/...
-  and the same under {root}/val or {root}/test"""
+  and the same under {root}/val or {root}/test; some of these folders will do"""
 _IMAGES = """\
-A folder of images is expected, nested or not, with names that end in {suffixes}."""
+A folder of images is expected, nested or not, with names that end in .jpg, .png or another suffix
+that Pillow reads."""
+
+# What Pillow knows, but can only write, or read with another program that need not be there.
+_FOREIGN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF"}
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FolderImages(LabeledImages):
     """Images from files.
 
-    ``skipped`` has a line for each file that was left out: its name and why.
+    ``skipped`` has a line for each file that was left out, and each folder that could not be
+    opened: its name and why. Hidden files and folders are not counted among them.
     """
 
     skipped: tuple[str, ...] = ()
 
 
-def celeba(root: str | Path, size: int = 64, folder: Path = CACHE) -> FolderImages:
+def celeba(root: str | Path, size: int = 64, folder: str | Path = CACHE) -> FolderImages:
     """CelebA, aligned, with its 40 attributes as binary labels (Liu et al. 2015).
 
-    A square of 128 x 128 pixels around the face, 57 from the top and 25 from the left, is cut out
-    and resized, as in the thesis (section 4.2).
+    A square of 128 x 128 pixels around the face, 57 from the top and 25 from the left of 178 x
+    218, is cut out and resized, as in the thesis (section 4.2). Of copies at another size, such
+    as 89 x 109, it is the same square relative to the width, to whole pixels. Images of another
+    shape than 178 : 218, within one pixel, are left out.
 
     Args:
-        root: the folder with ``img_align_celeba`` and ``list_attr_celeba.txt``.
+        root: the folder with ``img_align_celeba`` and ``list_attr_celeba.txt``, or
+            ``list_attr_celeba.csv``. The list may write "no" as -1 or as 0.
         size: width and height in pixels; the thesis has 64.
         folder: where the decoded images are kept.
 
     Raises:
+        TypeError: for a path that is none, or a size that is no whole number.
         FileNotFoundError: if the data set is not there, saying how it should look.
-        ValueError: if the list of attributes is not one, or no image can be read.
+        ValueError: if the size is below 1, the list of attributes is not one or writes "no" in
+            both ways, or no image can be read.
     """
-    root = Path(root).expanduser()
+    root, size = as_path(root, "root"), as_whole_number(size, "size", least=1)
     expected = _CELEBA.format(root=root)
-    place, listing = root / "img_align_celeba", root / "list_attr_celeba.txt"
-    paths = _image_files(place, expected)
-    if not listing.is_file():
-        raise FileNotFoundError(f"{listing} is not there. {expected}")
-    names, rows = _celeba_attributes(listing)
+    place = root / "img_align_celeba"
+    paths, skipped = _find(place, root, expected)
+    names, rows, reasons = _celeba_attributes(_celeba_list(root, expected))
     listed = [path for path in paths if path.name in rows]
-    unlisted = [f"{p.name}: no valid row in {listing.name}" for p in paths if p.name not in rows]
-    require(len(listed) > 0, f"{listing} has no valid row for any image of {place}. {expected}")
+    unlisted = [
+        f"{path.relative_to(place)}: {reasons.get(path.name, 'not in the list of attributes')}"
+        for path in paths
+        if path.name not in rows
+    ]
+    require(
+        len(listed) > 0,
+        f"the list of attributes in {root} has no valid row for any image of {place}:"
+        f"{_shortened(unlisted)}\n{expected}",
+    )
     values = np.array([rows[path.name] for path in listed], np.int64)
     labels = {name: values[:, k] for k, name in enumerate(names)}
     classes = dict.fromkeys(names, ("no", "yes"))
-    return _load("celeba", place, listed, labels, classes, size, _celeba_face, folder, unlisted)
+    left_out = [*unlisted, *skipped]
+    return _load("celeba", place, listed, labels, classes, size, _celeba_face, folder, left_out)
 
 
-def celeba_hq(root: str | Path, size: int = 256, folder: Path = CACHE) -> FolderImages:
+def celeba_hq(root: str | Path, size: int = 256, folder: str | Path = CACHE) -> FolderImages:
     """CelebA-HQ, without labels (Karras et al. 2018).
 
     Args:
@@ -102,19 +124,23 @@ def celeba_hq(root: str | Path, size: int = 256, folder: Path = CACHE) -> Folder
         folder: where the decoded images are kept.
 
     Raises:
+        TypeError: for a path that is none, or a size that is no whole number.
         FileNotFoundError: if the data set is not there, saying how it should look.
-        ValueError: if no image can be read.
+        ValueError: if the size is below 1, or no image can be read.
     """
-    root = Path(root).expanduser()
+    root, size = as_path(root, "root"), as_whole_number(size, "size", least=1)
     place = root / "CelebA-HQ-img" if (root / "CelebA-HQ-img").is_dir() else root
-    paths = _image_files(place, _CELEBA_HQ.format(root=root))
-    return _load("celeba-hq", place, paths, {}, {}, size, _middle, folder)
+    paths, skipped = _find(place, root, _CELEBA_HQ.format(root=root))
+    return _load("celeba-hq", place, paths, {}, {}, size, _middle, folder, skipped)
 
 
 def afhq(
-    root: str | Path, split: str = "train", size: int = 256, folder: Path = CACHE
+    root: str | Path, split: str = "train", size: int = 256, folder: str | Path = CACHE
 ) -> FolderImages:
-    """Animal Faces-HQ with the label class: cat, dog, wild (Choi et al. 2020).
+    """Animal Faces-HQ with the label class: 0 cat, 1 dog, 2 wild (Choi et al. 2020).
+
+    A copy may lack some of the classes. The others keep their numbers, so that a label means the
+    same in every copy and split; a warning names what is missing.
 
     Args:
         root: the folder with ``train`` and ``val`` or ``test``.
@@ -123,24 +149,36 @@ def afhq(
         folder: where the decoded images are kept.
 
     Raises:
+        TypeError: for a path that is none, or a size that is no whole number.
         FileNotFoundError: if the data set is not there, saying how it should look.
-        ValueError: for an unknown split, or if no image can be read.
+        ValueError: for an unknown split or a size below 1, or if no image can be read.
     """
-    require(split in AFHQ_SPLITS, unknown_name("split", split, AFHQ_SPLITS))
-    root = Path(root).expanduser()
-    expected = _AFHQ.format(root=root)
-    by_class = [_image_files(root / split / name, expected) for name in AFHQ_CLASSES]
-    paths = [path for group in by_class for path in group]
-    labels = {"class": np.repeat(np.arange(3), [len(group) for group in by_class])}
-    classes = {"class": AFHQ_CLASSES}
-    name = f"afhq-{split}"
-    return _load(name, root / split, paths, labels, classes, size, _middle, folder)
+    require_known(split, "split", AFHQ_SPLITS)
+    root, size = as_path(root, "root"), as_whole_number(size, "size", least=1)
+    place, expected = root / split, _AFHQ.format(root=root)
+    found, skipped = _find(place, root, expected)
+    kinds = [path.relative_to(place).parts[0] for path in found]
+    paths = [path for path, kind in zip(found, kinds) if kind in AFHQ_CLASSES]
+    skipped = [
+        f"{path.relative_to(place)}: not in a folder named {', '.join(AFHQ_CLASSES)}"
+        for path, kind in zip(found, kinds)
+        if kind not in AFHQ_CLASSES
+    ] + skipped
+    if not paths:
+        raise FileNotFoundError(f"there is no image of a class in {place}. {expected}")
+    missing = [name for name in AFHQ_CLASSES if name not in kinds]
+    if missing:
+        warnings.warn(f"{place} has no images of {' or '.join(missing)}", stacklevel=2)
+    numbers = [AFHQ_CLASSES.index(kind) for kind in kinds if kind in AFHQ_CLASSES]
+    labels, classes = {"class": np.array(numbers, np.int64)}, {"class": AFHQ_CLASSES}
+    return _load(f"afhq-{split}", place, paths, labels, classes, size, _middle, folder, skipped)
 
 
-def images(root: str | Path, size: int, folder: Path = CACHE) -> FolderImages:
+def images(root: str | Path, size: int, folder: str | Path = CACHE) -> FolderImages:
     """All images in a folder and the folders below it, in the order of their paths, unlabeled.
 
-    The largest square in the middle is resized. Hidden files are ignored.
+    The largest square in the middle is resized. Links to folders are followed, each folder is
+    read once, and hidden files and folders are ignored.
 
     Args:
         root: the folder with the images.
@@ -148,47 +186,194 @@ def images(root: str | Path, size: int, folder: Path = CACHE) -> FolderImages:
         folder: where the decoded images are kept.
 
     Raises:
+        TypeError: for a path that is none, or a size that is no whole number.
         FileNotFoundError: if there is no such folder, or no image in it.
-        ValueError: if no image can be read.
+        ValueError: if the size is below 1, or no image can be read.
     """
-    root = Path(root).expanduser()
-    paths = _image_files(root, _IMAGES.format(suffixes=", ".join(SUFFIXES)))
-    return _load("images", root, paths, {}, {}, size, _middle, folder)
+    root, size = as_path(root, "root"), as_whole_number(size, "size", least=1)
+    paths, skipped = _find(root, root, _IMAGES)
+    return _load("images", root, paths, {}, {}, size, _middle, folder, skipped)
 
 
-def _image_files(place: Path, expected: str) -> list[Path]:
-    """Paths of all images below a folder, in order."""
+# --- Finding files ----------------------------------------------------------------------------
+
+
+def _find(place: Path, root: Path, expected: str) -> tuple[list[Path], list[str]]:
+    """Paths of all images below a folder, in order, and a line for whatever else is there.
+
+    Args:
+        root: where an archive would lie that has not been unpacked.
+    """
     if not place.is_dir():
-        raise FileNotFoundError(f"the folder {place} is not there. {expected}")
-    found = [
-        path
-        for path in sorted(place.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(place).parts)
-        and not path.is_dir()
-    ]
+        raise FileNotFoundError(f"the folder {place} is not there.{_unpacking(root)} {expected}")
+    files, skipped = _walk(place)
+    found = []
+    for path in sorted(files):
+        reason = _unfit(path)
+        if reason:
+            skipped.append(f"{path.relative_to(place)}: {reason}")
+        else:
+            found.append(path)
     if not found:
-        raise FileNotFoundError(f"there is no image in {place}. {expected}")
-    return found
+        others = f" Left out:{_shortened(skipped)}\n" if skipped else " "
+        raise FileNotFoundError(
+            f"there is no image in {place}.{_unpacking(root)}{others}{expected}"
+        )
+    return found, skipped
 
 
-def _celeba_attributes(listing: Path) -> tuple[list[str], dict[str, list[int]]]:
-    """The attributes' names, and for each image with a valid row 0 or 1 for each attribute."""
-    lines = listing.read_text().splitlines()
+def _walk(place: Path) -> tuple[list[Path], list[str]]:
+    """All files below a folder, and a line for each folder that is not read.
+
+    Links are followed when all folders that lie there themselves have been read.
+    """
+    files, skipped, seen = [], [], set()
+    own, linked = [place], []
+    while own or linked:
+        folder = own.pop() if own else linked.pop(0)
+        try:
+            status = folder.stat()
+            identity = status.st_dev, status.st_ino
+            if identity in seen:
+                skipped.append(f"{folder.relative_to(place)}: a folder that is read already")
+                continue
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            skipped.append(f"{folder.relative_to(place)}: {_reason(error)}")
+            continue
+        seen.add(identity)
+        for path in entries:
+            if path.name.startswith("."):
+                continue
+            if not os.path.isdir(path):
+                files.append(path)
+            else:
+                (linked if path.is_symlink() else own).append(path)
+    return files, skipped
+
+
+def _unfit(path: Path) -> str:
+    """Why a file is not to be opened as an image; nothing if it is."""
+    suffix = path.suffix.lower()
+    if suffix in _ARCHIVES:
+        return "an archive; unpack it"
+    if suffix not in _suffixes():
+        return "its name does not end as that of an image"
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return _reason(error)
+    return "" if stat.S_ISREG(mode) else "not a regular file"
+
+
+@lru_cache
+def _formats() -> tuple[str, ...]:
+    """The kinds of images that Pillow reads by itself."""
+    Image.init()
+    return tuple(kind for kind in Image.ID if kind not in _FOREIGN)
+
+
+@lru_cache
+def _suffixes() -> frozenset[str]:
+    """How names of such images end."""
+    known = Image.registered_extensions()
+    return frozenset(suffix for suffix, kind in known.items() if kind not in _FOREIGN)
+
+
+def _unpacking(root: Path) -> str:
+    """What to do with archives in a folder, in its place or beside it; nothing without any."""
+    try:
+        inside = sorted(root.iterdir()) if root.is_dir() else []
+        beside = [path for path in sorted(root.parent.iterdir()) if path.stem == root.stem]
+    except OSError:
+        return ""
+    archives = [p.name for p in (*beside, *inside) if p.suffix.lower() in _ARCHIVES]
+    return f" Unpack {', '.join(archives)} first." if archives else ""
+
+
+def _reason(error: Exception) -> str:
+    """Why something cannot be read, without the path, which is named anyway."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image, or of an unknown kind"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{error}" or type(error).__name__
+
+
+def _shortened(lines: Sequence[str]) -> str:
+    more = f"\n  and {len(lines) - 20} more" if len(lines) > 20 else ""
+    return "".join(f"\n  {line}" for line in lines[:20]) + more
+
+
+# --- CelebA's list ----------------------------------------------------------------------------
+
+
+def _celeba_list(root: Path, expected: str) -> Path:
+    for suffix in (".txt", ".csv"):
+        listing = root / f"list_attr_celeba{suffix}"
+        if listing.is_file():
+            return listing
+    raise FileNotFoundError(f"{root / 'list_attr_celeba.txt'} is not there. {expected}")
+
+
+def _celeba_attributes(
+    listing: Path,
+) -> tuple[list[str], dict[str, list[int]], dict[str, str]]:
+    """The attributes' names; for each image 0 or 1 for each attribute; or what its row lacks."""
+    names, table = _celeba_table(listing)
+    require(
+        len(set(names)) == len(names) > 0 and "" not in names,
+        f"{listing} names the attributes {names}; expected a name for each, all different",
+    )
+    rows, reasons = {}, {}
+    for image, *row in table:
+        if len(row) != len(names):
+            reasons[image] = f"its row in {listing.name} has {len(row)} of {len(names)} values"
+        elif not set(row) <= {"-1", "0", "1"}:
+            odd = next(value for value in row if value not in ("-1", "0", "1"))
+            reasons[image] = f"its row in {listing.name} has the value {odd!r}"
+        elif rows.setdefault(image, row) != row:
+            reasons[image] = f"{listing.name} has different rows for it"
+    rows = {image: row for image, row in rows.items() if image not in reasons}
+    zeros = next((image for image, row in rows.items() if "0" in row), None)
+    negatives = next((image for image, row in rows.items() if "-1" in row), None)
+    require(
+        zeros is None or negatives is None,
+        f"{listing} has 0 in the row of {zeros} and -1 in that of {negatives}, and both may mean "
+        "'no'; write one of them throughout",
+    )
+    return names, {k: [int(value == "1") for value in row] for k, row in rows.items()}, reasons
+
+
+def _celeba_table(listing: Path) -> tuple[list[str], list[list[str]]]:
+    """The attributes' names and the rows, as texts, from a list with spaces or with commas."""
+    lines = [line for line in _text(listing).splitlines() if line.strip()]
+    if lines and "," in lines[0]:
+        header, *rows = ([cell.strip() for cell in row] for row in csv.reader(lines))
+        return header[1:], rows
     require(
         len(lines) >= 2 and lines[0].strip().isdigit(),
         f"{listing} is not CelebA's list of attributes; expected the number of images in the "
         "first line, the names of the attributes in the second, and then lines like "
-        "'000001.jpg -1 1 1'",
+        "'000001.jpg -1 1 1'; or, with commas, 'image_id,' and the names in the first line, and "
+        "then lines like '000001.jpg,-1,1,1'",
     )
-    names = lines[1].split()
-    table = [line.split() for line in lines[2:]]
-    rows = {
-        row[0]: [int(value == "1") for value in row[1:]]
-        for row in table
-        if len(row) == len(names) + 1 and set(row[1:]) <= {"-1", "1"}
-    }
-    return names, rows
+    return lines[1].split(), [line.split() for line in lines[2:]]
+
+
+def _text(path: Path) -> str:
+    """A text in UTF-8, or in UTF-16 with the mark that says so."""
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 or UTF-16 ({error})") from error
+    require("\0" not in text, f"{path} is no text in UTF-8, nor in UTF-16 with a mark")
+    return text
+
+
+# --- Decoding ---------------------------------------------------------------------------------
 
 
 def _load(
@@ -199,11 +384,10 @@ def _load(
     classes: dict[str, tuple[str, ...]],
     size: int,
     square: Callable[[Image.Image, int], Image.Image],
-    folder: Path,
-    skipped: Sequence[str] = (),
+    folder: str | Path,
+    skipped: Sequence[str],
 ) -> FolderImages:
-    """Decode the files, or take them from the cache, and report those that cannot be read."""
-    require(size >= 1, f"size is {size}; expected at least 1 pixel")
+    """Decode the files, or take them from the cache, and report what is left out."""
     parameters = {
         "recipe": RECIPE,
         "size": size,
@@ -211,20 +395,26 @@ def _load(
         "files": _fingerprint(place, paths),
     }
     make = partial(_decode_piece, square, size)
-    arrays = cache.provide(f"{name}-{size}px", parameters, ["pillow"], paths, make, folder)
+    arrays = cache.provide(
+        f"{name}-{size}px",
+        parameters,
+        ["pillow"],
+        paths,
+        make,
+        folder,
+        holds=partial(_still_unreadable, make),
+    )
     good = arrays["problem"] == ""
     problems = [
         f"{path.relative_to(place)}: {problem}"
         for path, problem in zip(paths, arrays["problem"])
         if problem
     ]
-    skipped = (*skipped, *problems)
+    skipped = (*problems, *skipped)
     if skipped:
-        shown = "".join(f"\n  {line}" for line in skipped[:20])
-        more = f"\n  and {len(skipped) - 20} more" if len(skipped) > 20 else ""
-        total = len(skipped) + int(good.sum())
         warnings.warn(
-            f"{len(skipped)} of the {total} files in {place} were left out:{shown}{more}",
+            f"{good.sum()} images of {place} are read, and {len(skipped)} files or folders left "
+            f"out:{_shortened(skipped)}",
             stacklevel=3,
         )
     require(bool(good.any()), f"none of the images in {place} can be read")
@@ -241,12 +431,21 @@ def _fingerprint(place: Path, paths: Sequence[Path]) -> str:
     listing = []
     for path in paths:
         try:
-            stat = path.stat()
-            state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+            status = path.stat()
+            state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         except OSError:
             state = []
         listing.append([str(path.relative_to(place)), *state])
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def _still_unreadable(
+    make: Callable[[Sequence[Path]], cache.Arrays], paths: Sequence[Path], arrays: cache.Arrays
+) -> bool:
+    """Whether the files that could not be read have the same problems as before."""
+    problems = arrays["problem"]
+    failed = [path for path, problem in zip(paths, problems) if problem]
+    return not failed or np.array_equal(make(failed)["problem"], problems[problems != ""])
 
 
 def _decode_piece(
@@ -257,13 +456,11 @@ def _decode_piece(
     for path in paths:
         # Damaged files make decoders fail in many ways, and none of them may end the work.
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=_formats()) as image:
                 pixels.append(np.asarray(square(_as_rgb(image), size)).transpose(2, 0, 1))
             problems.append("")
-        except UnidentifiedImageError:
-            problems.append("not an image, or of an unknown kind")
         except Exception as error:
-            problems.append(f"{error}" or type(error).__name__)
+            problems.append(_reason(error))
     none = np.empty((0, 3, size, size), np.uint8)
     return {
         "pixels": np.stack(pixels) if pixels else none,
@@ -273,10 +470,15 @@ def _decode_piece(
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     """Upright and in RGB; transparent parts become white."""
+    kind = image.format
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        # Pillow clips 16-bit values instead of scaling them.
+    # Pillow clips values of more than 8 bits instead of scaling them. Its 16-bit PGM is "I".
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PPM"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    require(
+        image.mode not in ("I", "F"),
+        "its values have no known range; convert it to 8 or 16 bits",
+    )
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -290,14 +492,15 @@ def _middle(image: Image.Image, size: int) -> Image.Image:
 
 def _celeba_face(image: Image.Image, size: int) -> Image.Image:
     """The thesis' square around an aligned face, resized."""
+    width, height = _CELEBA_SIZE
+    scale = image.width / width
     require(
-        image.size == _CELEBA_SIZE,
-        f"{image.width} x {image.height} pixels; expected {_CELEBA_SIZE[0]} x {_CELEBA_SIZE[1]}",
+        abs(image.height - height * scale) <= 1,
+        f"{image.width} x {image.height} pixels; expected {width} x {height}, or that shape at "
+        "another size",
     )
-    box = (
-        _CELEBA_LEFT,
-        _CELEBA_TOP,
-        _CELEBA_LEFT + _CELEBA_WIDTH,
-        _CELEBA_TOP + _CELEBA_WIDTH,
+    left, top = round(_CELEBA_LEFT * scale), round(_CELEBA_TOP * scale)
+    side = max(1, round(_CELEBA_WIDTH * scale))
+    return image.crop((left, top, left + side, top + side)).resize(
+        (size, size), Image.Resampling.LANCZOS
     )
-    return image.crop(box).resize((size, size), Image.Resampling.LANCZOS)
