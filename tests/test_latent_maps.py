@@ -65,6 +65,24 @@ def test_linear_map_of_fewer_images_than_dimensions(generator):
     assert torch.allclose(found.decode(found.encode(images)), images, atol=1e-4)
 
 
+@pytest.mark.parametrize(("kind", "offset"), [(torch.float32, 2.0**14), (torch.float64, 2.0**27)])
+@pytest.mark.parametrize("n", [9, 200])
+def test_linear_map_far_from_the_origin(kind, offset, n, generator):
+    """Of sixty-fourths, which these offsets shift without rounding."""
+    mixing = torch.randn(10, 12, generator=generator)
+    images = (64 * torch.randn(n, 10, generator=generator) @ mixing).round().to(kind) / 64
+    images = images.reshape(-1, 1, 3, 4)
+    z = torch.randn(5, 1, 3, 4, generator=generator, dtype=kind)
+    near, far = LinearMap.fit(images), LinearMap.fit(images + offset)
+    assert near.mean.dtype == near.decode(z).dtype == kind
+    rounding = 4 * torch.finfo(kind).eps * offset
+    assert far.axes.shape == near.axes.shape
+    assert torch.allclose(far.decode(z) - offset, near.decode(z), rtol=0, atol=rounding)
+    size = near.encode(images).abs().max()
+    codes = far.encode(images + offset)
+    assert torch.allclose(codes, near.encode(images), rtol=0, atol=4 * rounding * size)
+
+
 def test_linear_map_of_a_model_is_kept(tmp_path, monkeypatch):
     images = zoo.dataset("Digits28").images
     fresh = LinearMap.fit(images)
@@ -95,6 +113,12 @@ def test_names_of_maps():
         ("Low2DSCurve", "Low2DSCurve draws points"),
         ("Faces32A smile=yes", "unknown option of 'Faces32A smile=yes' 'smile'; .*steps, eta"),
         ("Faces32Conditional hair_color=green", "unknown class of hair_color 'green'.*red"),
+        ("Faces32A steps=0", "steps in 'Faces32A steps=0' is 0; .* at least 1"),
+        ("Faces32A steps=5 steps=6", "has steps twice"),
+        ("Faces32Conditional smile=no smile=yes", "has smile twice"),
+        ("Faces32A eta=nan", "eta in .* is nan; expected a number from 0 to 1"),
+        ("Faces32A noise=-1", "noise in .* is -1; .* at least 0"),
+        ("Faces32Conditional told=0", "told in .* is 0; .* at least 1"),
         ("Faces32A steps=many", "'steps=many' in .* is not a number"),
         ("linear Faces32A steps=5", "unknown option"),
         ("Faces32A told=1", "unknown option of 'Faces32A told=1' 'told'"),

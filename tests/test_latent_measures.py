@@ -148,7 +148,7 @@ def test_assignment_of_linear_codes_and_of_spoilt_ones():
     assert noisy["fixed"] < 0.1 and noisy["excess"] > 0
     shuffled = row(within="digit")
     assert shuffled["shuffled"] > 0.7 and shuffled["fixed"] < 0.5
-    with pytest.raises(ValueError, match="the labels digit, not 'smile'"):
+    with pytest.raises(ValueError, match="unknown within, a label of Digits28 'smile'"):
         row(within="smile")
 
 
@@ -161,7 +161,7 @@ def test_a_round_trip_of_digits(tmp_path, monkeypatch):
         lambda first, second, n, steps: maps(first, second, n, steps, tmp_path),
     )
     row = latent_measures.measure_translation(
-        "Digits28", "Digits28", weights("Digits28"), 20, 20, 0
+        "Digits28", "Digits28", weights("Digits28"), 20, 10, 0
     )
     assert row["pixels_retrieval"] == 1
     x = image_measures.held_out("Digits28", 20).images

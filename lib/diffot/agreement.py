@@ -23,11 +23,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffot import transport
-from diffot.errors import require, require_finite
+from diffot.errors import (
+    as_classes,
+    as_whole_number,
+    require,
+    require_batch,
+    require_finite,
+    require_generator,
+    require_images,
+    require_same_shape,
+    require_tensor,
+    require_type,
+)
 from diffot.quality import Estimate
 from diffot.shares import share_interval
 
 PERMUTATIONS = 9999
+ROUNDING = 1e-14  # of a value, relative to it: what sums of many may be off by
 
 
 # --- Matrices of all pairs --------------------------------------------------------------------
@@ -53,30 +65,35 @@ def correlations(x: Tensor, y: Tensor) -> Tensor:
         Shape (n, n), float64.
 
     Raises:
-        ValueError: for bad shapes or values, or an image that is the mean image.
+        TypeError, ValueError: for bad shapes or values.
+        ValueError: for an image that is, but for rounding, the mean image.
     """
-    x, y = _deviations(x, y)
+    _require_sets(x=x, y=y)
+    sizes = [a.detach().flatten(1).double().norm(dim=1) for a in (x, y)]
+    x, y = _deviations(x), _deviations(y)
     lengths = [a.norm(dim=1) for a in (x, y)]
-    require(
-        all(bool((length > 0).all()) for length in lengths),
-        "an image is the mean image of its set, so that its correlation is not defined; are all "
-        "images the same?",
-    )
+    for name, length, size in zip("xy", lengths, sizes):
+        require(
+            bool((length > ROUNDING * size).all()),
+            f"an image in {name} is the mean image of its set, so that its correlation is not "
+            "defined; are all images the same?",
+        )
     return x @ y.T / (lengths[0][:, None] * lengths[1])
 
 
 def channel_means(images: Tensor) -> Tensor:
     """The mean over pixels of each channel, shape (n, C): brightness and color."""
-    _require_images(images)
+    require_images(images)
     return images.mean((2, 3))
 
 
 def low_pass(images: Tensor, size: int = 4) -> Tensor:
     """Images reduced to ``size`` x ``size`` pixels, each the mean of a block."""
-    _require_images(images)
+    require_images(images)
+    size = as_whole_number(size, "size", least=1)
     height, width = images.shape[2:]
     require(
-        size >= 1 and height % size == 0 and width % size == 0,
+        height % size == 0 and width % size == 0,
         f"images of {height} x {width} pixels have no equal blocks for {size} x {size}; expected "
         "a size that divides both",
     )
@@ -92,11 +109,8 @@ def same_class(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         Shape (n, n), float64.
     """
-    require(
-        first.ndim == 1 and first.shape == second.shape and not first.is_floating_point(),
-        f"classes have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected whole "
-        "numbers of the same shape (n,)",
-    )
+    first, second = as_classes(first, "first"), as_classes(second, "second")
+    require_same_shape(first, second, ("first", "second"))
     return (first[:, None] == second).double()
 
 
@@ -108,7 +122,7 @@ def is_nearest(similarities: Tensor) -> Tensor:
     Args:
         similarities: shape (n, n), a row for each image that others are sought for.
     """
-    _require_square(similarities)
+    _require_square(similarities, "similarities")
     n = len(similarities)
     return functional.one_hot(similarities.argmax(1), n).double()
 
@@ -150,8 +164,9 @@ def permutation_test(
         pairs: any similarity s of all pairs, shape (n, n) with n >= 2.
         permutations: R. The least p is 1 / (R + 1).
     """
-    _require_square(pairs)
-    require(permutations >= 1, f"permutations is {permutations}; expected at least 1")
+    _require_square(pairs, "pairs")
+    require_generator(generator)
+    permutations = as_whole_number(permutations, "permutations", least=1)
     s, n = pairs.double(), len(pairs)
     rows = torch.arange(n)
     drawn = torch.rand(permutations, n, generator=generator).argsort(1)
@@ -211,15 +226,18 @@ def attribute_agreement(
         images are of the same class; its null mean is :math:`p_e = \sum_k p_k q_k`, p and q
         being the frequencies of the classes. And ``kappa``, :math:`(p_o - p_e) / (1 - p_e)`
         (Cohen 1960), 0 at chance and 1 at best, with its ``kappa_error`` by the jackknife; NaN
-        where all images are of one class.
+        where all images, or for the error all but one of the latents', are of one class.
 
     Raises:
         ValueError: if no label is in both.
     """
+    for labels, name in ((first, "first"), (second, "second")):
+        require_type(labels, Mapping, name, "a dict with the classes of the images by label")
     both = [label for label in first if label in second]
     require(
         len(both) > 0,
-        f"the labels {', '.join(first)} and {', '.join(second)} have none in common",
+        f"the labels {', '.join(first)} of first and {', '.join(second)} of second have none in "
+        "common",
     )
     rows = {}
     for label in both:
@@ -271,10 +289,12 @@ def fourier_ring_correlations(
         pairings, as in :class:`PermutationTest`. The first band is the mean over pixels, k = 0;
         the last, from half the number of pixels on, are the corners of the square.
     """
-    _require_images(x)
+    require_images(x, "x")
+    _require_sets(x=x, y=y)
+    _require_varying(x=x, y=y)
     shape = x.shape
     spectra = [
-        torch.fft.fft2(a.reshape(shape), norm="ortho").flatten(2) for a in _deviations(x, y)
+        torch.fft.fft2(_deviations(a).reshape(shape), norm="ortho").flatten(2) for a in (x, y)
     ]
     size = [n * torch.fft.fftfreq(n, dtype=torch.float64) for n in shape[2:]]
     radius = (size[0][:, None].square() + size[1].square()).sqrt().flatten()
@@ -287,7 +307,7 @@ def fourier_ring_correlations(
         inside = (radius >= low) & (radius < high)
         a, b = (torch.view_as_real(s[:, :, inside]).flatten(1) for s in spectra)
         power = [float(c.square().sum()) for c in (a, b)]
-        if not all(power):
+        if any(own <= ROUNDING**2 * whole for own, whole in zip(power, powers)):
             continue
         test = permutation_test(
             a @ b.T * len(a) / (power[0] * power[1]) ** 0.5, generator, permutations
@@ -326,7 +346,7 @@ def rank_correlations(z: Tensor, x: Tensor) -> Tensor:
     Returns:
         Shape d, float64; NaN for coordinates that are constant.
     """
-    _require_pair(z, x)
+    _require_sets(z=z, x=x)
     a, b = _standard_ranks(z), _standard_ranks(x)
     return (a * b).mean(0).reshape(z.shape[1:])
 
@@ -344,10 +364,10 @@ def rank_similarities(z: Tensor, x: Tensor) -> Tensor:
     Returns:
         Shape (n, n), float64.
     """
-    _require_pair(z, x)
+    _require_sets(z=z, x=x)
     a, b = _standard_ranks(z), _standard_ranks(x)
     varying = ~(a.isnan() | b.isnan()).any(0)
-    require(bool(varying.any()), "every coordinate is constant in the latents or the images")
+    require(bool(varying.any()), "every coordinate is constant in z or in x")
     return a[:, varying] @ b[:, varying].T / int(varying.sum())
 
 
@@ -370,9 +390,13 @@ def explained_variance(x: Tensor, prediction: Tensor) -> Estimate:
 
     Args:
         x, prediction: shape (n, *d).
+
+    Raises:
+        ValueError: also if all images are the same, and have no variance.
     """
-    _require_pair(x, prediction)
-    x, prediction = x.flatten(1).double(), prediction.flatten(1).double()
+    _require_sets(x=x, prediction=prediction)
+    _require_varying(x=x)
+    x, prediction = (a.detach().flatten(1).double() for a in (x, prediction))
     deviations, errors = x - x.mean(0), x - prediction
     error = _estimate(
         lambda missed, total: 1 - missed / total,
@@ -398,9 +422,10 @@ def residuals(x: Tensor, *regressors: Tensor) -> Tensor:
         Shape (n, *d), float64.
     """
     require(len(regressors) > 0, "there are no regressors; expected at least one")
+    _require_sets(x=x, **{f"regressors[{k}]": r for k, r in enumerate(regressors)})
     shape = x.shape
-    columns = [_deviations(x, images)[1].flatten() for images in regressors]
-    x = _deviations(x, x)[0].flatten()
+    columns = [_deviations(images).flatten() for images in regressors]
+    x = _deviations(x).flatten()
     design = torch.stack(columns, 1)
     # gelsd, for regressors may be the same
     weights = torch.linalg.lstsq(design, x[:, None], driver="gelsd").solution
@@ -431,12 +456,15 @@ def linear_share(z: Tensor, x: Tensor, y: Tensor, linear_x: Tensor, linear_y: Te
 
     Returns:
         The share, with its standard error by the jackknife.
+
+    Raises:
+        ValueError: also if all images of a set are the same, or the sets have no covariance.
     """
-    _require_pair(z, x)
+    _require_sets(3, z=z, x=x, y=y, linear_x=linear_x, linear_y=linear_y)
+    _require_varying(x=x, y=y)
     n = len(z)
-    require(n >= 3, f"there are {n} latents; expected at least 3")
-    rest_x, rest_y = _deviations(x - linear_x, y - linear_y)
-    x, y = _deviations(x, y)
+    rest_x, rest_y = _deviations(x - linear_x), _deviations(y - linear_y)
+    x, y = _deviations(x), _deviations(y)
     z = z.flatten(1).double()
     products = (rest_x @ rest_y.T) * (z @ z.T)
     products.fill_diagonal_(0)
@@ -484,7 +512,7 @@ def assignment_fixed(x: Tensor, z: Tensor) -> Assignment:
     Args:
         x: images, and z: their codes, shape (n, *d).
     """
-    _require_pair(x, z)
+    _require_sets(x=x, z=z)
     x, z = x.flatten(1), z.flatten(1)
     best = transport.optimal_assignment(x, z)
     fixed = float((best == torch.arange(len(x))).double().mean())
@@ -492,11 +520,13 @@ def assignment_fixed(x: Tensor, z: Tensor) -> Assignment:
 
 
 def shuffled_within(classes: Tensor, generator: torch.Generator) -> Tensor:
-    """A random permutation of the images, shape (n,), that keeps every image's class."""
-    require(
-        classes.ndim == 1 and not classes.is_floating_point(),
-        f"classes have shape {tuple(classes.shape)}; expected whole numbers of shape (n,)",
-    )
+    """A random permutation of the images, shape (n,), that keeps every image's class.
+
+    Args:
+        classes: whole numbers, shape (n,).
+    """
+    classes = as_classes(classes, "classes")
+    require_generator(generator)
     permutation = torch.empty(len(classes), dtype=torch.int64)
     for value in classes.unique():
         members = torch.nonzero(classes == value)[:, 0]
@@ -526,34 +556,33 @@ def _jackknife_error(without: Tensor) -> float:
     return float(without.std(correction=0)) * (len(without) - 1) ** 0.5
 
 
-def _deviations(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Both sets less their mean images, float64 of shape (n, d)."""
-    _require_pair(x, y)
-    x, y = (a.detach().flatten(1).double() for a in (x, y))
-    return x - x.mean(0), y - y.mean(0)
+def _deviations(x: Tensor) -> Tensor:
+    """A set less its mean image, float64 of shape (n, d)."""
+    x = x.detach().flatten(1).double()
+    return x - x.mean(0)
 
 
-def _require_pair(x: Tensor, y: Tensor) -> None:
-    require(
-        x.shape == y.shape and x.ndim >= 2 and len(x) >= 2,
-        f"the two sets have shapes {tuple(x.shape)} and {tuple(y.shape)}; expected the same "
-        "(n, *d), n >= 2, one entry for each latent",
-    )
-    require_finite(x, "the first set")
-    require_finite(y, "the second set")
+def _require_sets(least: int = 2, **sets: Tensor) -> None:
+    """Require sets of the same shape (n, *d), entry i of each from latent i, with n >= least."""
+    (first, x), *_ = sets.items()
+    for name, y in sets.items():
+        require_batch(y, name, "(n, *d)")
+        require_same_shape(x, y, (first, name))
+    require(len(x) >= least, f"{first} has {len(x)} rows; expected at least {least}")
 
 
-def _require_images(images: Tensor) -> None:
-    require(
-        images.ndim == 4 and images.is_floating_point(),
-        f"images are {images.dtype} of shape {tuple(images.shape)}; expected a floating-point "
-        "tensor of shape (n, C, H, W)",
-    )
+def _require_varying(**sets: Tensor) -> None:
+    for name, x in sets.items():
+        require(
+            bool((x != x[0]).any()),
+            f"all images in {name} are the same; expected images that differ",
+        )
 
 
-def _require_square(pairs: Tensor) -> None:
+def _require_square(pairs: Tensor, name: str) -> None:
+    require_tensor(pairs, name, "a floating-point tensor of shape (n, n)")
     require(
         pairs.ndim == 2 and pairs.shape[0] == pairs.shape[1] >= 2,
-        f"similarities have shape {tuple(pairs.shape)}; expected (n, n), n >= 2, of all pairs",
+        f"{name} has shape {tuple(pairs.shape)}; expected (n, n), n >= 2, of all pairs",
     )
-    require_finite(pairs, "similarities")
+    require_finite(pairs, name)

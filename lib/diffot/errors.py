@@ -311,6 +311,14 @@ def require_generator(generator: object, name: str = "generator") -> None:
     )
 
 
+def as_shape(shape: Sequence[int], name: str) -> tuple[int, int, int]:
+    """The shape (C, H, W) of an image, whole numbers of at least 1."""
+    require_type(shape, (tuple, list), name, "(C, H, W), the shape of an image")
+    require(len(shape) == 3, f"{name} is {tuple(shape)}; expected (C, H, W)")
+    channels, height, width = (as_whole_number(k, f"a side of {name}", least=1) for k in shape)
+    return channels, height, width
+
+
 def require_box(box: Sequence[float], name: str) -> tuple[float, float, float, float]:
     """(left, top, right, bottom) with 0 <= left < right <= 1 and 0 <= top < bottom <= 1."""
     require_type(box, (tuple, list), name, "(left, top, right, bottom), relative to the image")

@@ -18,7 +18,16 @@ from torch import Tensor
 from diffot import checkpoints, probes, quality, samplers, zoo
 from diffot.attributes import AttributeProbe
 from diffot.datasets.images import LabeledImages
-from diffot.errors import require
+from diffot.errors import (
+    as_shape,
+    as_whole_number,
+    require,
+    require_batch,
+    require_generator,
+    require_images,
+    require_same_shape,
+    require_type,
+)
 from diffot.predictors import NoisePredictor
 from diffot.seeds import generator
 
@@ -36,7 +45,8 @@ def measure_quality(
         model: a name in ``zoo.CONFIGS``, of a model of images.
         weights: see above.
         probe: a name in ``probes.CONFIGS``, of a probe for such images.
-        n: number of samples, and of the held-out images that they are compared with.
+        n: number of samples, and of the held-out images that they are compared with; at least
+            10.
         steps: of DDIM.
         train: how many of the training images, from the first, are searched for the nearest ones
             and have the Gaussian fitted to them.
@@ -45,6 +55,9 @@ def measure_quality(
     Returns:
         One row; :func:`unfold` makes the table of :func:`diffot.quality.quality_table` of it.
     """
+    n, steps, seed = checked(n, steps, seed, quality.GROUPS)
+    train = as_whole_number(train, "train", least=2)
+    reader = probes.load(probe)
     known = zoo.load_images({**zoo.config(model).data, "n": train}).images
     samples = sample(
         load(model, weights), known.shape[1:], n, steps, generator(seed, f"{model}, samples")
@@ -53,7 +66,7 @@ def measure_quality(
         samples,
         known,
         held_out(model, 2 * n).images,
-        probes.load(probe),
+        reader,
         generator(seed, f"{model}, measures"),
     ).drop(columns="n")
     return {
@@ -65,9 +78,15 @@ def measure_quality(
 
 def unfold(row: Mapping[str, object]) -> pandas.DataFrame:
     """The table in a row of :func:`measure_quality`: a line for each kind of images."""
+    require_type(row, Mapping, "row", "a dict, as of measure_quality")
     cells = {tuple(key.split(": ")): value for key, value in row.items() if ": " in key}
     kinds = list(dict.fromkeys(images for images, _ in cells))
     measures = list(dict.fromkeys(measure for _, measure in cells))
+    require(
+        0 < len(cells) == len(kinds) * len(measures),
+        f"row has {len(cells)} columns of the form 'IMAGES: MEASURE', for {len(kinds)} kinds of "
+        f"images and {len(measures)} measures; expected a row of measure_quality",
+    )
     return pandas.DataFrame(
         [[cells[images, measure] for measure in measures] for images in kinds], kinds, measures
     )
@@ -90,9 +109,10 @@ def measure_steps(model: str, weights: str, probe: str, n: int, seed: int) -> di
         otherwise. And ``apart``, the mean distance between the images of one latent and of the
         next.
     """
+    n, _, seed = checked(n, 1, seed, 2)
+    reader = probes.load(probe)
     shape = zoo.load_images({**zoo.config(model).data, "n": 1}).pixels.shape[1:]
     z = torch.randn(n, *shape, generator=generator(seed, f"{model}, latents"))
-    reader = probes.load(probe)
     *few, finest = in_steps(load(model, weights), z, COUNTS)
     from_finest = {count: distances(x, finest).double() for count, x in zip(COUNTS, few)}
     row = {}
@@ -124,9 +144,12 @@ def measure_told(
         the class that the model was told, and ``chance_NAME``, what this would be if it had not
         listened, :math:`\sum_k p_k q_k` with the frequencies of told and of read classes.
     """
-    predictor = load(model, weights)
+    n, steps, seed = checked(n, steps, seed, 1)
+    reader = probes.load(probe)
+    predictor, known = load(model, weights), zoo.config(model).network.get("labels")
+    require(known is not None, f"{model} is told no labels; expected a conditional model")
     others = held_out(model, n)
-    told = {label: others.labels[label] for label in zoo.config(model).network["labels"]}
+    told = {label: others.labels[label] for label in known}
     z = torch.randn(n, *others.pixels.shape[1:], generator=generator(seed, f"{model}, told"))
     with torch.no_grad():
         images = [
@@ -137,7 +160,7 @@ def measure_told(
             )
             for part in torch.arange(n).split(BATCH)
         ]
-    read = probes.load(probe).classify(torch.cat(images).clamp(-1, 1))
+    read = reader.classify(torch.cat(images).clamp(-1, 1))
     row = {}
     for label, classes in told.items():
         row[f"told_{label}"] = float((read[label] == classes).double().mean())
@@ -149,17 +172,37 @@ def measure_told(
 
 def in_steps(predictor: NoisePredictor, z: Tensor, counts: Sequence[int]) -> list[Tensor]:
     """The images of latents z, shape (B, *d), under each number of DDIM steps, and under T."""
+    _require_predictor(predictor)
+    require_batch(z, "z")
+    require_type(counts, (tuple, list), "counts", "a list of numbers of steps")
+    counts = [as_whole_number(count, "a number in counts", least=1) for count in counts]
     with torch.no_grad():
         return [samplers.ddim(predictor, z, n) for n in (*counts, predictor.schedule.T)]
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
-    r"""Root mean square over an image's d values, :math:`|x - y| / \sqrt d`, shape (B,)."""
+    r"""Root mean square over an image's d values, :math:`|x - y| / \sqrt d`, shape (B,).
+
+    Args:
+        x, y: shape (B, *d).
+    """
+    require_batch(x, "x")
+    require_batch(y, "y")
+    require_same_shape(x, y, ("x", "y"))
+    require(x[:1].numel() > 0, f"x and y have shape {tuple(x.shape)}; expected images")
     return (x - y).flatten(1).square().mean(1).sqrt()
 
 
 def differently_read(probe: AttributeProbe, x: Tensor, y: Tensor) -> Tensor:
-    """Whether a probe reads any label of an image x otherwise than of y, shape (B,)."""
+    """Whether a probe reads any label of an image x otherwise than of y, shape (B,).
+
+    Args:
+        x, y: shape (B, C, H, W); they are clamped to [-1, 1].
+    """
+    require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of probes.load")
+    require_images(x, "x")
+    require_images(y, "y")
+    require_same_shape(x, y, ("x", "y"))
     first, second = probe.classify(x.clamp(-1, 1)), probe.classify(y.clamp(-1, 1))
     return torch.stack([first[label] != second[label] for label in first]).any(0)
 
@@ -172,6 +215,10 @@ def sample(
     generator: torch.Generator,
 ) -> Tensor:
     """n images of the given shape (C, H, W) from fresh latents, clamped to [-1, 1]."""
+    _require_predictor(predictor)
+    shape, n = as_shape(shape, "shape"), as_whole_number(n, "n", least=1)
+    steps = as_whole_number(steps, "steps", least=1)
+    require_generator(generator)
     z = torch.randn(n, *shape, generator=generator)
     with torch.no_grad():
         images = [samplers.ddim(predictor, part, steps) for part in z.split(BATCH)]
@@ -187,7 +234,7 @@ def held_out(model: str, n: int) -> LabeledImages:
     Raises:
         ValueError: if the model is trained on all images there are.
     """
-    data = zoo.config(model).data
+    data, n = zoo.config(model).data, as_whole_number(n, "n", least=1)
     require(
         isinstance(data, dict) and "n" in data,
         f"{model} is trained on all of its data, which leaves none to hold out; expected a model "
@@ -204,5 +251,22 @@ def load(model: str, weights: str) -> NoisePredictor:
     Raises:
         ValueError: if they are others.
     """
+    zoo.config(model)
+    require_type(weights, str, "weights", "the first digits of the hash of a model's weights")
     checkpoints.require_hashes(weights, model)
     return zoo.load(model)
+
+
+def checked(n: int, steps: int, seed: int, least: int) -> tuple[int, int, int]:
+    """Number of images, at least ``least``; number of steps; and seed, as Python's own."""
+    return (
+        as_whole_number(n, "n", least=least),
+        as_whole_number(steps, "steps", least=1),
+        as_whole_number(seed, "seed", least=0),
+    )
+
+
+def _require_predictor(predictor: NoisePredictor) -> None:
+    require_type(
+        predictor, NoisePredictor, "predictor", "a NoisePredictor; as_predictor makes one"
+    )

@@ -31,7 +31,18 @@ from torch import Tensor
 from diffot import image_measures, samplers, zoo
 from diffot.datasets import cache
 from diffot.datasets.images import LabeledImages
-from diffot.errors import require, unknown_name
+from diffot.errors import (
+    as_number,
+    as_shape,
+    as_whole_number,
+    require,
+    require_batch,
+    require_finite,
+    require_images,
+    require_tensor,
+    require_type,
+    unknown_name,
+)
 from diffot.paths import CACHE
 from diffot.predictors import NoisePredictor
 from diffot.seeds import generator
@@ -63,30 +74,65 @@ class LinearMap:
     axes: Tensor
     deviations: Tensor
 
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            require_tensor(value, name)
+            require_finite(value, name)
+        d = self.mean.numel()
+        require(
+            self.deviations.ndim == 1 and self.axes.shape == (d, len(self.deviations)),
+            f"mean, axes and deviations have the shapes {tuple(self.mean.shape)}, "
+            f"{tuple(self.axes.shape)} and {tuple(self.deviations.shape)}; expected (C, H, W), "
+            "(d, r) with d = C H W, and (r,)",
+        )
+        require(bool((self.deviations > 0).all()), "deviations are to be above 0; leave 0 out")
+
     @classmethod
     def fit(cls, images: Tensor) -> Self:
-        """The map to the Gaussian with the mean and covariance of images, shape (N, C, H, W)."""
-        require(len(images) >= 2, f"there are {len(images)} images; expected at least 2")
-        flat = images.flatten(1).double().numpy()
+        """The map to the Gaussian with the mean and covariance of images, shape (N, C, H, W).
+
+        In the type of the images.
+
+        Raises:
+            ValueError: also if all images are the same.
+        """
+        require_images(images)
+        require(
+            bool((images != images[:1]).any()),
+            f"images holds {len(images)} images, all the same; expected at least 2 that differ",
+        )
+        flat = images.detach().flatten(1).double()
+        mean = flat.mean(0)
         many = len(flat) > flat.shape[1]
-        fit = PCA(svd_solver="covariance_eigh" if many else "full").fit(flat)
+        # the first solver takes the mean's square from that of the images
+        fit = PCA(svd_solver="covariance_eigh" if many else "full").fit((flat - mean).numpy())
         kept = fit.explained_variance_ > 1e-10 * fit.explained_variance_.max()
         return cls(
-            torch.from_numpy(fit.mean_).reshape(images.shape[1:]).float(),
-            torch.from_numpy(fit.components_[kept].T.copy()).float(),
-            torch.from_numpy(fit.explained_variance_[kept] ** 0.5).float(),
+            mean.reshape(images.shape[1:]).to(images),
+            torch.from_numpy(fit.components_[kept].T.copy()).to(images),
+            torch.from_numpy(fit.explained_variance_[kept] ** 0.5).to(images),
         )
 
     def decode(self, z: Tensor) -> Tensor:
-        """The images of latents, shape (n, C, H, W)."""
-        return self._along_axes(z, self.deviations) + self.mean
+        """The images of latents, shape (n, C, H, W), in the type of the latents."""
+        self._require_points(z, "z")
+        return self._along_axes(z, self.deviations) + self.mean.to(z)
 
     def encode(self, x: Tensor) -> Tensor:
         """The shortest latents of images, shape (n, C, H, W); what lies outside is left out."""
-        return self._along_axes(x - self.mean, 1 / self.deviations)
+        self._require_points(x, "x")
+        return self._along_axes(x - self.mean.to(x), 1 / self.deviations)
 
     def _along_axes(self, points: Tensor, factors: Tensor) -> Tensor:
-        return ((points.flatten(1) @ self.axes * factors) @ self.axes.T).reshape(points.shape)
+        axes = self.axes.to(points)
+        return ((points.flatten(1) @ axes * factors.to(points)) @ axes.T).reshape(points.shape)
+
+    def _require_points(self, points: Tensor, name: str) -> None:
+        require_batch(points, name, "(n, C, H, W)")
+        require(
+            points.shape[1:] == self.mean.shape,
+            f"{name} has shape {tuple(points.shape)}; expected (n, *{tuple(self.mean.shape)})",
+        )
 
 
 def linear_map(model: str, folder: Path = CACHE) -> LinearMap:
@@ -145,9 +191,10 @@ class LatentMap:
 
     def predictor_for(self, batch: int) -> NoisePredictor:
         """The model for a batch of latents, told all its labels."""
+        batch = as_whole_number(batch, "batch", least=0)
         if not self.told:
             return self.predictor()
-        pool = image_measures.held_out(self.model, TOLD_OF).labels
+        pool = _told_of(self.model).labels
         draws = generator(self.told, f"images told of {batch}")
         drawn = torch.randint(TOLD_OF, (BATCH,), generator=draws)
         told = zoo.config(self.model).network["labels"]
@@ -166,8 +213,10 @@ def parse(name: str, steps: int) -> LatentMap:
         steps: of DDIM, unless the name says otherwise.
 
     Raises:
-        ValueError: for unknown models, options, labels and classes, with the known ones.
+        ValueError: for unknown models, options, labels and classes, with the known ones, and for
+            options that are given twice.
     """
+    require_type(name, str, "name", 'a text such as "Faces32A steps=20", a model with options')
     words = name.split()
     linear = words[:1] == ["linear"]
     require(len(words) > linear, f"the map {name!r} names no model")
@@ -175,26 +224,36 @@ def parse(name: str, steps: int) -> LatentMap:
     recipe = zoo.config(model)
     require(isinstance(recipe.data, dict), f"{model} draws points; expected a model of images")
     told = recipe.network.get("labels", {})
-    numbers = {"steps": int, "eta": float, "noise": int} | ({"told": int} if told else {})
-    known = [] if linear else [*numbers, *told]
-    chosen, labels = {"steps": steps}, {}
+    known = [] if linear else ["steps", "eta", "noise", *(["told"] if told else []), *told]
+    chosen, labels = {}, {}
     for option in options:
         key, _, value = option.partition("=")
         require(key in known, unknown_name(f"option of {name!r}", key, known or ["none"]))
+        require(key not in {**chosen, **labels}, f"{name!r} has {key} twice; leave one out")
         if key in told:
             classes = _first(model).classes[key]
             require(value in classes, unknown_name(f"class of {key}", value, classes))
             labels[key] = classes.index(value)
         else:
-            try:
-                chosen[key] = numbers[key](value)
-            except ValueError as error:
-                raise ValueError(f"{option!r} in {name!r} is not a number") from error
+            chosen[key] = _number(key, value, name)
     require(
         not (labels and chosen.get("told")),
         f"{name!r} is told both chosen labels and those of drawn images; leave out one of them",
     )
+    chosen = {"steps": as_whole_number(steps, "steps", least=1), **chosen}
     return LatentMap(model, linear=linear, labels=labels, **chosen)
+
+
+def _number(key: str, text: str, name: str) -> int | float:
+    """The number that an option of a map has."""
+    kind, told = (float if key == "eta" else int), f"{key} in {name!r}"
+    try:
+        number = kind(text)
+    except ValueError as error:
+        raise ValueError(f"'{key}={text}' in {name!r} is not a number") from error
+    if key == "eta":
+        return as_number(number, told, at_least=0, at_most=1)
+    return as_whole_number(number, told, least=0 if key == "noise" else 1)
 
 
 @lru_cache
@@ -203,12 +262,19 @@ def _first(model: str) -> LabeledImages:
     return zoo.load_images({**zoo.config(model).data, "n": 1})
 
 
+@lru_cache(maxsize=1)
+def _told_of(model: str) -> LabeledImages:
+    """Held-out images, of some of which a model is told."""
+    return image_measures.held_out(model, TOLD_OF)
+
+
 # --- Latents and images -----------------------------------------------------------------------
 
 
 def latents(shape: tuple[int, ...], n: int, seed: int) -> Tensor:
     """The first n latents of a seed, for images of this shape (C, H, W)."""
-    require(n >= 1, f"n is {n}; expected at least 1")
+    shape, n = as_shape(shape, "shape"), as_whole_number(n, "n", least=1)
+    seed = as_whole_number(seed, "seed", least=0)
     batches = range(_whole_batches(n) // BATCH)
     return torch.cat([_latents(shape, seed, batch) for batch in batches])[:n]
 
@@ -225,6 +291,7 @@ def decode(name: str, n: int, steps: int, seed: int, folder: Path = CACHE) -> Te
         Shape (n, C, H, W), not clamped to [-1, 1].
     """
     chosen = parse(name, steps)
+    n, seed = as_whole_number(n, "n", least=1), as_whole_number(seed, "seed", least=0)
     shape = chosen.shape()
     if chosen.linear:
         return linear_map(chosen.model, folder).decode(latents(shape, n, seed))
@@ -240,7 +307,8 @@ def encode(name: str, images: str, n: int, steps: int, folder: Path = CACHE) -> 
 
     Args:
         name: of the map.
-        images: a model; see :func:`diffot.image_measures.held_out`.
+        images: a model, of images of the same shape as the map's; see
+            :func:`diffot.image_measures.held_out`.
 
     Returns:
         Shape (n, C, H, W).
@@ -248,8 +316,10 @@ def encode(name: str, images: str, n: int, steps: int, folder: Path = CACHE) -> 
     Raises:
         ValueError: for a stochastic map, or one that is told labels of drawn images.
     """
-    chosen = parse(name, steps)
+    chosen, n = parse(name, steps), as_whole_number(n, "n", least=1)
+    require_type(images, str, "images", "the name of a model")
     _require_own_codes(name, chosen)
+    _require_same_images(name, chosen, images, parse(images, 1))
     x = image_measures.held_out(images, n).images
     if chosen.linear:
         return linear_map(chosen.model, folder).encode(x)
@@ -270,7 +340,9 @@ def translate(first: str, second: str, n: int, steps: int, folder: Path = CACHE)
         ValueError: for stochastic maps, or those that are told labels of drawn images.
     """
     source, target = parse(first, steps), parse(second, steps)
+    n = as_whole_number(n, "n", least=1)
     _require_own_codes(second, target)
+    _require_same_images(first, source, second, target)
     codes = encode(first, source.model, n, steps, folder)
     if target.linear:
         return linear_map(target.model, folder).decode(codes)
@@ -290,6 +362,14 @@ def _require_own_codes(name: str, chosen: LatentMap) -> None:
     require(
         not chosen.told,
         f"{name!r} tells labels by the latent, and an image has none; leave out told",
+    )
+
+
+def _require_same_images(first: str, one: LatentMap, second: str, other: LatentMap) -> None:
+    require(
+        one.shape() == other.shape(),
+        f"{first!r} draws images of shape {one.shape()}, {second!r} of {other.shape()}; expected "
+        "the same shape",
     )
 
 

@@ -12,6 +12,7 @@ others: a table is about the weights that its tasks name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import NoneType
 
 import numpy as np
 import torch
@@ -20,7 +21,15 @@ from torch import Tensor
 from diffot import agreement, checkpoints, image_measures, probes, quality, vae, zoo
 from diffot.agreement import PermutationTest
 from diffot.attributes import AttributeProbe
-from diffot.errors import require, unknown_name
+from diffot.errors import (
+    as_number,
+    require,
+    require_generator,
+    require_images,
+    require_known,
+    require_same_shape,
+    require_type,
+)
 from diffot.latent_maps import decode, encode, latents, parse, translate
 from diffot.quality import Estimate, jackknife
 from diffot.seeds import generator
@@ -35,14 +44,15 @@ def measure_pair(
         first, second: maps, of images of the same shape. Of two models of different images, the
             probes read what both have: the background.
         weights: of both; see above.
-        n: number of latents.
+        n: number of latents, at least 2.
         steps: of DDIM, unless a map's name says otherwise.
         seed: of the latents and of the permutations.
 
     Returns:
         The row of :func:`compare`.
     """
-    _require_weights(weights, first, second)
+    n, steps, seed = image_measures.checked(n, steps, seed, 2)
+    _require_weights(weights, first=first, second=second)
     return compare(
         decode(first, n, steps, seed),
         decode(second, n, steps, seed),
@@ -67,7 +77,8 @@ def measure_translation(
         The row of :func:`compare`, of an image and its translation, and ``distance``, their root
         mean square difference, in the mean.
     """
-    _require_weights(weights, first, second)
+    n, steps, seed = image_measures.checked(n, steps, seed, 2)
+    _require_weights(weights, first=first, second=second)
     x = image_measures.held_out(parse(first, steps).model, n).images
     y = translate(first, second, n, steps)
     row = compare(
@@ -105,6 +116,12 @@ def compare(
         ``attribute_LABEL_kappa`` Cohen's kappa, with its ``_error``; for labels that both probes
         read and whose classes are the same.
     """
+    require_images(x, "x")
+    require_images(y, "y")
+    require_same_shape(x, y, ("x", "y"))
+    for probe, name in ((probe_x, "probe_x"), (probe_y, "probe_y")):
+        require_type(probe, (AttributeProbe, NoneType), name, "an AttributeProbe, or None")
+    require_generator(generator)
     row = {}
     views = {
         "pixels": lambda images: images,
@@ -135,7 +152,7 @@ def measure_linear(
     """How much of two maps, and of what they have in common, is linear.
 
     Args:
-        first, second, weights, n, steps, seed: as in :func:`measure_pair`.
+        first, second, weights, n, steps, seed: as in :func:`measure_pair`, n >= 3.
 
     Returns:
         One row. ``first_fit`` and ``second_fit``: the share of the variance of each map's images
@@ -148,7 +165,8 @@ def measure_linear(
     Raises:
         ValueError: for a linear map, of which no residual is left.
     """
-    _require_weights(weights, first, second)
+    n, steps, seed = image_measures.checked(n, steps, seed, 3)
+    _require_weights(weights, first=first, second=second)
     names = {"first": first, "second": second}
     for name in names.values():
         require(not parse(name, steps).linear, f"{name} is linear; expected a model's own map")
@@ -178,7 +196,7 @@ def measure_ranks(name: str, weights: str, n: int, steps: int, seed: int) -> dic
     """Is each image coordinate an increasing function of its latent's? (Thesis, conjecture 1.)
 
     Args:
-        name: a map; others are as in :func:`measure_pair`.
+        name: a map; others are as in :func:`measure_pair`, n >= 10.
 
     Returns:
         One row: ``rank``, the mean over coordinates of Spearman's correlation over latents, with
@@ -188,7 +206,8 @@ def measure_ranks(name: str, weights: str, n: int, steps: int, seed: int) -> dic
         the latents is paired with another one of the images, drawn at random. Coordinates that
         are constant in the images are left out, and their share is ``constant``.
     """
-    _require_weights(weights, name)
+    n, steps, seed = image_measures.checked(n, steps, seed, quality.GROUPS)
+    _require_weights(weights, name=name)
     z = latents(parse(name, steps).shape(), n, seed)
     x = decode(name, n, steps, seed)
 
@@ -240,15 +259,16 @@ def measure_assignment(
         One row: ``fixed`` and ``excess`` (:class:`~diffot.agreement.Assignment`), and
         ``shuffled``, the share of codes that the shuffling moved.
     """
-    _require_weights(weights, codes)
+    n, steps, seed = image_measures.checked(n, steps, seed, 2)
+    noise = as_number(noise, "noise", at_least=0)
+    _require_weights(weights, codes=codes)
     held_out = image_measures.held_out(images, n)
+    require_known(within, f"within, a label of {images}", ["", *held_out.labels])
     z = encode(codes, images, n, steps)
     draws = generator(seed, f"codes of {images} by {codes}")
     order = torch.arange(n)
     if within:
-        known = held_out.labels
-        require(within in known, f"{images} have the labels {', '.join(known)}, not {within!r}")
-        order = agreement.shuffled_within(known[within], draws)
+        order = agreement.shuffled_within(held_out.labels[within], draws)
     z = z[order] + noise * torch.randn(z.shape, generator=draws)
     found = agreement.assignment_fixed(held_out.images, z)
     moved = float((order != torch.arange(n)).double().mean())
@@ -259,13 +279,14 @@ def measure_copies(name: str, weights: str, n: int, steps: int, seed: int) -> di
     """How near a map's images are to the images that its model was trained on.
 
     Args:
-        name: a map; others are as in :func:`measure_pair`.
+        name: a map; others are as in :func:`measure_pair`, n >= 10.
 
     Returns:
         One row: ``ratio`` and ``share`` of :class:`~diffot.quality.Nearness`, against n held-out
         images, with their errors.
     """
-    _require_weights(weights, name)
+    n, steps, seed = image_measures.checked(n, steps, seed, quality.GROUPS)
+    _require_weights(weights, name=name)
     model = parse(name, steps).model
     known = zoo.dataset(model).images
     drawn = decode(name, n, steps, seed).clamp(-1, 1)
@@ -293,7 +314,12 @@ def measure_autoencoders(
     Returns:
         The row of :func:`compare`.
     """
-    require(told in ("the same", "others"), unknown_name("told", told, ("the same", "others")))
+    n, _, seed = image_measures.checked(n, 1, seed, 2)
+    require_known(told, "told", ("the same", "others"))
+    for name, value in (("first", first), ("second", second), ("weights", weights)):
+        require_type(value, str, name, "a text, of an autoencoder or its weights")
+    for name in (first, second):
+        vae.config(name)
     checkpoints.require_hashes(weights, first, second)
     networks = [vae.load(name) for name in (first, second)]
     held_out = zoo.load_images({**vae.config(first).test, "n": 2 * n})
@@ -315,8 +341,11 @@ def weights(*names: str) -> str:
     return checkpoints.hashes(*_models(names))
 
 
-def _require_weights(expected: str, *names: str) -> None:
-    checkpoints.require_hashes(expected, *_models(names))
+def _require_weights(weights: str, **maps: str) -> None:
+    require_type(weights, str, "weights", "hashes, as of latent_measures.weights")
+    for argument, name in maps.items():
+        require_type(name, str, argument, "the name of a map, such as of a model")
+    checkpoints.require_hashes(weights, *_models(maps.values()))
 
 
 def _models(names: Iterable[str]) -> list[str]:

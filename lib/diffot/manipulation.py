@@ -23,8 +23,20 @@ from torch import Tensor
 
 from diffot import image_measures, latents, quality, regions, samplers, zoo
 from diffot.attributes import AttributeProbe
-from diffot.errors import require, unknown_name
-from diffot.latent_maps import BATCH, LinearMap, decode, encode
+from diffot.errors import (
+    as_number,
+    as_whole_number,
+    require,
+    require_alike,
+    require_finite,
+    require_images,
+    require_known,
+    require_same_shape,
+    require_tensor,
+    require_type,
+    unknown_name,
+)
+from diffot.latent_maps import BATCH, LinearMap, decode, encode, parse
 from diffot.latent_maps import latents as draw_latents
 from diffot.latent_measures import probe_of
 from diffot.predictors import NoisePredictor
@@ -55,7 +67,7 @@ def start(model: str, images: str, n: int, steps: int, seed: int) -> tuple[Tenso
     Returns:
         Latents and images, shape (n, C, H, W) each.
     """
-    require(images in IMAGES, unknown_name("images", images, IMAGES))
+    require_known(images, "images", IMAGES)
     if images == "drawn":
         x = decode(model, n, steps, seed)
         return draw_latents(tuple(x.shape[1:]), n, seed), x
@@ -89,7 +101,15 @@ def edit(
     Returns:
         Shape (n, C, H, W), not clamped.
     """
-    require(method in METHODS, unknown_name("method", method, METHODS))
+    require_type(
+        predictor, NoisePredictor, "predictor", "a NoisePredictor; as_predictor makes one"
+    )
+    require_images(z, "z")
+    require_images(x, "x")
+    require_alike(z, x, ("z", "x"))
+    sigmas, steps = as_number(sigmas, "sigmas"), as_whole_number(steps, "steps", least=1)
+    seed = as_whole_number(seed, "seed", least=0)
+    require_known(method, "method", METHODS)
     if method == "inpaint":
         z = torch.randn(z.shape, generator=generator(seed, "latents to inpaint with"))
     shifted = latents.shift(z, mask, sigmas)
@@ -154,11 +174,13 @@ def measure_shift(
         among the ``among_gained_n`` images that gained the target, and
         ``among_gained_LABEL_change``, the mean change, with its error over these images.
     """
-    _check_number(n)
+    n, steps, seed = image_measures.checked(n, steps, seed, AT_LEAST)
+    train, sigmas = as_whole_number(train, "train", least=2), as_number(sigmas, "sigmas")
     predictor, probe = image_measures.load(model, weights), _probe(model)
     place = regions.mask(region, probe.size)
-    wanted = Target.parse(target, probe) if target else None
-    require(method in METHODS, unknown_name("method", method, METHODS))
+    wanted = None if target == "" else Target.parse(target, probe)
+    require_known(images, "images", IMAGES)
+    require_known(method, "method", METHODS)
     z, base = start(model, images, n, steps, seed)
     raw = edit(predictor, z, base, place, sigmas, method, steps, seed)
     x, y = base.clamp(-1, 1), raw.clamp(-1, 1)
@@ -195,7 +217,7 @@ def change(x: Tensor, y: Tensor, mask: Tensor) -> dict[str, float]:
 
     Args:
         x, y: images before and after, shape (n, C, H, W) with n >= 10.
-        mask: of the region, values m in [0, 1].
+        mask: of the region, values m in [0, 1], not all 0; shape (1, H, W) or (C, H, W).
 
     Returns:
         ``inside`` and ``outside``: root mean square difference over an image's values, weighted
@@ -204,7 +226,10 @@ def change(x: Tensor, y: Tensor, mask: Tensor) -> dict[str, float]:
         values across it, each pair weighted by the difference of m, by the same of the images
         before. Near 1 if there is nothing to be seen of the edge. NaN without an outside or edge.
     """
-    inside = mask.expand(x.shape[1:]).to(x)
+    require_images(y, "y")
+    inside = _weights(mask, x, "x")
+    require_same_shape(x, y, ("x", "y"))
+    require(len(x) >= AT_LEAST, f"x has {len(x)} images; expected at least {AT_LEAST}")
     row = {}
     for name, weights in {"inside": inside, "outside": 1 - inside}.items():
         squares = ((y - x).square() * weights).double().sum((1, 2, 3)) / weights.double().sum()
@@ -241,7 +266,8 @@ def measure_brightness(
         errors by the jackknife; ``deviation``, the standard deviation of the mean; ``brighter``,
         the share of images whose mean is larger after the step.
     """
-    _check_number(n)
+    n, steps, seed = image_measures.checked(n, steps, seed, AT_LEAST)
+    train, step = as_whole_number(train, "train", least=2), as_number(step, "step")
     predictor, place = image_measures.load(model, weights), regions.mask(region, _size(model))
     z, base = start(model, "drawn", n, steps, seed)
     known = _known(model, train, n)
@@ -274,9 +300,22 @@ def measure_brightness(
 
 
 def region_means(images: Tensor, mask: Tensor) -> Tensor:
-    """The mean of each image over a region, weighted by the mask; float64 of shape (n,)."""
-    weights = mask.expand(images.shape[1:]).to(images)
+    """The mean of each image over a region, weighted by the mask; float64 of shape (n,).
+
+    Args:
+        images: shape (n, C, H, W).
+        mask: values in [0, 1], not all 0; shape (1, H, W) or (C, H, W).
+    """
+    weights = _weights(mask, images, "images")
     return (images.flatten(1) @ weights.flatten() / weights.sum()).double()
+
+
+def _weights(mask: Tensor, images: Tensor, name: str) -> Tensor:
+    """A mask for images, of which something is left, in their shape and type."""
+    require_images(images, name)
+    weights = latents.checked_mask(mask, images).expand(images.shape[1:])
+    require(bool((weights > 0).any()), "mask is 0 everywhere, which is no region")
+    return weights
 
 
 def quantile_prediction(values: Tensor, coordinates: Tensor, sigmas: float) -> float:
@@ -288,9 +327,13 @@ def quantile_prediction(values: Tensor, coordinates: Tensor, sigmas: float) -> f
 
     Args:
         values: brightness of images, whose distribution is F; shape (N,).
-        coordinates: c of each latent, N(0, 1); see :func:`diffot.latents.coordinate`.
+        coordinates: c of each latent, N(0, 1), shape (n,); see
+            :func:`diffot.latents.coordinate`.
         sigmas: the shift s.
     """
+    _require_numbers(values, "values")
+    _require_numbers(coordinates, "coordinates")
+    sigmas = as_number(sigmas, "sigmas")
     return float(np.quantile(values.numpy(), norm.cdf(coordinates.numpy() + sigmas)).mean())
 
 
@@ -301,7 +344,8 @@ def linear_prediction(linear: LinearMap, mask: Tensor, sigmas: float) -> float:
     standard deviations: :math:`s\, u^\top C^{1/2} u`, with u = m / |m|, times the change of the
     mean that a step of length one along u makes. It is the same for all latents.
     """
-    weights = mask.expand(linear.mean.shape).to(linear.mean)
+    require_type(linear, LinearMap, "linear", "a LinearMap")
+    weights, sigmas = _weights(mask, linear.mean[None], "mean"), as_number(sigmas, "sigmas")
     moved = linear.decode(weights[None] / weights.norm()) - linear.mean
     return sigmas * float(region_means(moved, mask))
 
@@ -353,10 +397,10 @@ def transfer(
     Raises:
         ValueError: also if the model draws the target, or anything else, too rarely.
     """
-    require(n >= 1, f"n is {n}; expected at least 1 pair")
+    n, steps, seed = image_measures.checked(n, steps, seed, 1)
     predictor, probe = image_measures.load(model, weights), _probe(model)
     place, wanted = regions.mask(region, probe.size), Target.parse(target, probe)
-    require(donors in DONORS, unknown_name("donors", donors, DONORS))
+    require_known(donors, "donors", DONORS)
     base, receiving, giving = _pairs(model, probe, wanted, donors, n, steps, seed)
     z = draw_latents(tuple(base.shape[1:]), len(base), seed)
     mixed = latents.transfer(z[receiving], z[giving], place)
@@ -412,7 +456,7 @@ def measure_transfer(
         pairs of :func:`color_distances` between donor's and recipient's image, ``color_auc`` and
         ``color_p_value``: whether they tell success from failure (:func:`color_effect`).
     """
-    _check_number(n)
+    n, steps, seed = image_measures.checked(n, steps, seed, AT_LEAST)
     found = transfer(model, weights, target, region, donors, n, steps, seed)
     probe = _probe(model)
     distances = color_distances(found.donors, found.recipients)
@@ -432,18 +476,33 @@ def measure_transfer(
 
 
 def color_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Root mean square difference of the means of the channels of two images each, shape (n,)."""
+    """Root mean square difference of the means of the channels of two images each, shape (n,).
+
+    Args:
+        x, y: shape (n, C, H, W).
+    """
+    require_images(x, "x")
+    require_images(y, "y")
+    require_same_shape(x, y, ("x", "y"))
     return (x - y).double().mean((2, 3)).square().mean(1).sqrt()
 
 
 def color_effect(distances: Tensor, success: Tensor) -> tuple[float, float]:
     """Does success come with small distances?
 
+    Args:
+        distances: shape (n,), and success: truth values, shape (n,).
+
     Returns:
         The probability that a success has a smaller distance than a failure, ties counting half,
         and the two-sided p-value of its being 1/2 (Mann & Whitney 1947). NaN if all succeed or
         all fail.
     """
+    _require_numbers(distances, "distances")
+    require_type(success, Tensor, "success", "a tensor of truth values")
+    if success.dtype != torch.bool:
+        raise TypeError(f"success is of {success.dtype}; expected truth values, torch.bool")
+    require_same_shape(distances, success, ("distances", "success"))
     if success.all() or not success.any():
         return np.nan, np.nan
     failed, succeeded = distances[~success].numpy(), distances[success].numpy()
@@ -459,6 +518,7 @@ def color_error(success: float, n: int) -> float:
     Args:
         success: k / n, not 0 or 1.
     """
+    success, n = as_number(success, "success", above=0, below=1), as_whole_number(n, "n", least=2)
     k = success * n
     return ((n + 1) / (12 * k * (n - k))) ** 0.5
 
@@ -476,17 +536,21 @@ class Target:
     @classmethod
     def parse(cls, text: str, probe: AttributeProbe) -> Target:
         """From a text such as ``"hair_color=blond,gray"``."""
+        require_type(text, str, "target", 'a label and classes, as in "smile=yes"')
+        require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of probes.load")
         label, _, names = text.partition("=")
-        require(label in probe.classes, unknown_name("label", label, probe.classes))
+        require_known(label, "label", probe.classes)
         known = probe.classes[label]
         for name in names.split(","):
-            require(name in known, unknown_name(f"class of {label}", name, known))
+            require_known(name, f"class of {label}", known)
         classes = [k for k, name in enumerate(known) if name in names.split(",")]
         require(len(classes) < len(known), f"{text!r} names all classes; leave one out")
         return cls(label, classes)
 
     def seen(self, read: Mapping[str, Tensor]) -> Tensor:
         """Whether an image shows it, shape (n,), by what a probe read."""
+        require_type(read, Mapping, "read", "a dict, as of AttributeProbe.classify")
+        require(self.label in read, unknown_name("label in read", self.label, read))
         return torch.isin(read[self.label], torch.tensor(self.classes))
 
 
@@ -526,7 +590,7 @@ def _kept(
 
 
 def _size(model: str) -> int:
-    return zoo.config(model).data["size"]
+    return parse(model, 1).shape()[-1]
 
 
 def _probe(model: str) -> AttributeProbe:
@@ -538,8 +602,13 @@ def _probe(model: str) -> AttributeProbe:
 # --- Columns ----------------------------------------------------------------------------------
 
 
-def _check_number(n: int) -> None:
-    require(n >= AT_LEAST, f"n is {n}; expected at least {AT_LEAST}, for the standard errors")
+def _require_numbers(values: Tensor, name: str) -> None:
+    require_tensor(values, name, "a floating-point tensor of shape (n,)")
+    require(
+        values.ndim == 1 and len(values) >= 1,
+        f"{name} has shape {tuple(values.shape)}; expected (n,), at least one number",
+    )
+    require_finite(values, name)
 
 
 def _mean(name: str, values: Tensor) -> dict[str, float]:

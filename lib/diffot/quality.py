@@ -9,18 +9,28 @@ as many draws from a Gaussian: :func:`quality_table`. Images are tensors of shap
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import ot
 import pandas
 import torch
-from sklearn.metrics import pairwise_distances_argmin_min
+from sklearn.metrics import pairwise_distances_argmin
 from torch import Tensor
 
 from diffot.attributes import AttributeProbe
-from diffot.errors import require, require_finite
+from diffot.errors import (
+    as_whole_number,
+    require,
+    require_batch,
+    require_finite,
+    require_generator,
+    require_images,
+    require_same_shape,
+    require_tensor,
+    require_type,
+)
 
 DIRECTIONS = 500  # on which images are projected for the sliced Wasserstein distance
 GROUPS = 10  # of images, for the standard errors
@@ -50,10 +60,10 @@ def jackknife(
     Args:
         x, y: one row for each image, at least ten; the images of x and y are independent.
     """
-    require(
-        min(len(x), len(y)) >= GROUPS,
-        f"there are {len(x)} and {len(y)} images; expected at least {GROUPS} of each",
-    )
+    require_type(statistic, Callable, "statistic", "a function of two arrays")
+    for rows, name in ((x, "x"), (y, "y")):
+        _require_array(rows, name)
+        _require_groups(rows, name)
     of_x, of_y = np.arange(len(x)) % GROUPS, np.arange(len(y)) % GROUPS
     without = [statistic(x[of_x != g], y[of_y != g]) for g in range(GROUPS)]
     return Estimate(float(statistic(x, y)), float(np.std(without) * np.sqrt(GROUPS - 1)))
@@ -61,6 +71,8 @@ def jackknife(
 
 def random_directions(dim: int, count: int, generator: torch.Generator) -> Tensor:
     """Uniform directions of length 1 in R^dim, float64 of shape (dim, count)."""
+    dim, count = as_whole_number(dim, "dim", least=1), as_whole_number(count, "count", least=1)
+    require_generator(generator)
     directions = torch.randn(dim, count, dtype=torch.float64, generator=generator)
     return directions / directions.norm(dim=0)
 
@@ -78,6 +90,19 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor) -> Estimate:
         directions: shape (d, K), as of :func:`random_directions`; some hundred.
     """
     _require_pair(x, y)
+    require_tensor(directions, "directions", "a floating-point tensor of shape (d, K)")
+    d = x[0].numel()
+    require(
+        directions.ndim == 2 and len(directions) == d and directions.shape[1] >= 1,
+        f"directions has shape {tuple(directions.shape)}; expected ({d}, K) for images of {d} "
+        "values",
+    )
+    require_finite(directions, "directions")
+    directions = directions.double()
+    require(
+        bool(((directions.norm(dim=0) - 1).abs() < 1e-5).all()),
+        "directions has columns that are not of length 1; divide them by their norms",
+    )
     on_lines = [(images.flatten(1).double() @ directions).numpy() for images in (x, y)]
     return jackknife(
         lambda a, b: np.sqrt(ot.wasserstein_1d(a, b, p=2).mean()),
@@ -94,10 +119,14 @@ def feature_distance(probe: AttributeProbe, x: Tensor, y: Tensor) -> Estimate:
     Args:
         x, y: as many images, better several times as many as there are features.
     """
+    _require_probe(probe)
     _require_pair(x, y)
+    return jackknife(frechet_distance, _features(probe, x), _features(probe, y))
+
+
+def _features(probe: AttributeProbe, images: Tensor) -> np.ndarray:
     with torch.no_grad():
-        features = [probe.features(images.float()).double().numpy() for images in (x, y)]
-    return jackknife(frechet_distance, *features)
+        return probe.features(images.float()).double().numpy()
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -107,8 +136,19 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
     1982), also for singular covariances A and B.
 
     Args:
-        x, y: points, shape (n, F).
+        x, y: points, shape (n, F), at least two of each.
     """
+    for points, name in ((x, "x"), (y, "y")):
+        _require_array(points, name)
+        require(
+            points.ndim == 2 and len(points) >= 2,
+            f"{name} has shape {points.shape}; expected (n, F) with n >= 2",
+        )
+    require(
+        x.shape[1] == y.shape[1],
+        f"x has {x.shape[1]} features and y {y.shape[1]}; expected as many",
+    )
+    x, y = x.astype(np.float64), y.astype(np.float64)
     # With A = R'R and B = S'S the last trace is the sum of the singular values of RS'.
     roots = [
         np.linalg.qr(points - points.mean(0), mode="r") / np.sqrt(len(points) - 1)
@@ -125,8 +165,14 @@ def gaussian_samples(images: Tensor, n: int, generator: torch.Generator) -> Tens
     What a linear model of the images could at best achieve:
     :math:`\bar x + \sum_i z_i (x_i - \bar x) / \sqrt{N - 1}` with standard normal z, which needs
     no covariance matrix.
+
+    Args:
+        images: shape (N, *d), N >= 2.
     """
+    require_batch(images, "images", "(N, *d)")
     require(len(images) >= 2, f"there are {len(images)} images; expected at least 2")
+    n = as_whole_number(n, "n", least=1)
+    require_generator(generator)
     flat = images.flatten(1)
     mean = flat.mean(0)
     z = torch.randn(n, len(flat), dtype=flat.dtype, generator=generator)
@@ -137,10 +183,19 @@ def gaussian_samples(images: Tensor, n: int, generator: torch.Generator) -> Tens
 def color_statistics(images: Tensor) -> pandas.DataFrame:
     """Brightness and contrast of each channel.
 
+    Args:
+        images: at least 2, of at least 2 pixels each.
+
     Returns:
         One row for each channel, with mean and standard deviation over images of ``brightness``,
         the mean over pixels, and ``contrast``, the standard deviation over pixels.
     """
+    require_images(images)
+    n, _, height, width = images.shape
+    require(
+        n >= 2 and height * width >= 2,
+        f"images has shape {tuple(images.shape)}; expected at least 2 images of 2 pixels",
+    )
     columns = {}
     for name, values in _colors(images).items():
         columns[name] = values.mean(0)
@@ -163,6 +218,9 @@ def _largest_difference(x: np.ndarray, y: np.ndarray) -> float:
 
 def attribute_frequencies(probe: AttributeProbe, images: Tensor) -> dict[str, Tensor]:
     """For each label the share of the images in each class, in the order of ``probe.classes``."""
+    _require_probe(probe)
+    require_images(images)
+    require(len(images) >= 1, "there are no images; expected at least one")
     read = probe.classify(images.float())
     return {
         label: read[label].bincount(minlength=len(names)).double() / len(images)
@@ -180,15 +238,25 @@ def attribute_distances(probe: AttributeProbe, x: Tensor, y: Tensor) -> pandas.D
         standard ``error`` from the multinomial counts. Where the true frequencies agree, the
         distance is positive all the same, of the size of its error; more so for many classes.
     """
-    frequencies_x, frequencies_y = (attribute_frequencies(probe, images) for images in (x, y))
+    for images, name in ((x, "x"), (y, "y")):
+        require_images(images, name)
+    return _frequency_distances(
+        attribute_frequencies(probe, x), len(x), attribute_frequencies(probe, y), len(y)
+    )
+
+
+def _frequency_distances(
+    of_x: Mapping[str, Tensor], n_x: int, of_y: Mapping[str, Tensor], n_y: int
+) -> pandas.DataFrame:
+    """The table of :func:`attribute_distances`, of the frequencies in n_x and n_y images."""
     rows = {}
-    for label in probe.classes:
-        p, q = frequencies_x[label], frequencies_y[label]
+    for label, p in of_x.items():
+        q = of_y[label]
         # the distance is half the difference of the means of these signs over the images; where
         # frequencies tie, of the signs that vary most
         signs = itertools.product(*[[s] if s else [-1.0, 1.0] for s in (p - q).sign().tolist()])
         variances = [
-            _variance(p, torch.tensor(sign)) / len(x) + _variance(q, torch.tensor(sign)) / len(y)
+            _variance(p, torch.tensor(sign)) / n_x + _variance(q, torch.tensor(sign)) / n_y
             for sign in signs
         ]
         rows[label] = {
@@ -207,15 +275,17 @@ def nearest_distances(images: Tensor, train: Tensor) -> np.ndarray:
     """Distance of each image to the nearest training image, shape (n,).
 
     Root mean square over the values of an image. Costs n times N distances.
+
+    Args:
+        images: shape (n, *d). train: shape (N, *d).
     """
-    require(
-        images.shape[1:] == train.shape[1:],
-        f"images have shape {tuple(images.shape)}, training images {tuple(train.shape)}; "
-        "expected the same but for their number",
-    )
-    flat = [values.flatten(1).float().numpy() for values in (images, train)]
-    _, distances = pairwise_distances_argmin_min(*flat)
-    return distances / np.sqrt(flat[0].shape[1])
+    _require_like_train(images, "images", train)
+    kind = torch.promote_types(torch.promote_types(images.dtype, train.dtype), torch.float32)
+    images, train = (values.detach().flatten(1).to(kind) for values in (images, train))
+    # the search squares sums, which is only exact near the origin
+    origin = train.mean(0)
+    nearest = pairwise_distances_argmin((images - origin).numpy(), (train - origin).numpy())
+    return (images.double() - train[nearest].double()).square().mean(1).sqrt().numpy()
 
 
 @dataclass(frozen=True)
@@ -236,11 +306,18 @@ def nearness(distances: np.ndarray, held_out: np.ndarray) -> Nearness:
     """Compare distances to the nearest training image, of samples and of held-out images.
 
     Args:
-        distances, held_out: as :func:`nearest_distances` gives them.
+        distances, held_out: as :func:`nearest_distances` gives them, at least ten of each.
 
     Raises:
-        ValueError: if more than 1 % of the held-out images are training images.
+        ValueError: also if more than 1 % of the held-out images are training images.
     """
+    for values, name in ((distances, "distances"), (held_out, "held_out")):
+        _require_array(values, name)
+        require(
+            values.ndim == 1 and bool((values >= 0).all()),
+            f"{name} has shape {values.shape}; expected numbers of at least 0, shape (n,)",
+        )
+        _require_groups(values, name)
     near = np.quantile(held_out, NEAR)
     require(
         near > SAME,
@@ -269,7 +346,7 @@ def quality_table(
     had. The Gaussian is fitted to the training images.
 
     Args:
-        samples: of the model, shape (n, C, s, s).
+        samples: of the model, shape (n, C, s, s), n >= 10.
         train: what the model was trained on.
         held_out: at least 2n images of the same kind that it was not trained on.
         probe: for the features and attributes.
@@ -282,10 +359,15 @@ def quality_table(
         channel), each with its standard error in ``NAME_error``; and ``frequency_LABEL_CLASS``.
 
     Raises:
-        ValueError: if there are too few held-out images, or more than 1 % of them are training
-            images, or samples are not finite.
+        ValueError: also if there are too few held-out images, or more than 1 % of them are
+            training images.
     """
-    require_finite(samples, "samples")
+    require_images(samples, "samples")
+    for images, name in ((samples, "samples"), (held_out, "held_out")):
+        _require_like_train(images, name, train)
+    _require_probe(probe)
+    require_generator(generator)
+    _require_groups(samples, "samples")
     n = len(samples)
     require(
         len(held_out) >= 2 * n,
@@ -301,13 +383,18 @@ def quality_table(
     directions = random_directions(train[0].numel(), DIRECTIONS, generator)
     reference_distances = nearest_distances(reference, train)
     reference_colors = _colors(reference)
+    reference_features = _features(probe, reference)
+    reference_frequencies = attribute_frequencies(probe, reference)
     table = {}
     for name, images in rows.items():
         near = nearness(nearest_distances(images, train), reference_distances)
-        attributes = attribute_distances(probe, images, reference)
+        frequencies = attribute_frequencies(probe, images)
+        attributes = _frequency_distances(frequencies, n, reference_frequencies, n)
         estimates = {
             "sliced_wasserstein": sliced_wasserstein(images, reference, directions),
-            "feature_distance": feature_distance(probe, images, reference),
+            "feature_distance": jackknife(
+                frechet_distance, _features(probe, images), reference_features
+            ),
             "nearest_ratio": near.ratio,
             "nearest_share": near.share,
             **{
@@ -325,7 +412,7 @@ def quality_table(
             "n": n,
             **{
                 f"frequency_{label}_{kind}": float(share)
-                for label, shares in attribute_frequencies(probe, images).items()
+                for label, shares in frequencies.items()
                 for kind, share in zip(probe.classes[label], shares)
             },
         }
@@ -336,10 +423,38 @@ def quality_table(
 
 
 def _require_pair(x: Tensor, y: Tensor) -> None:
+    """As many images of either, for the distances depend on their number."""
+    require_images(x, "x")
+    require_images(y, "y")
+    require_same_shape(x, y, ("x", "y"))
+
+
+def _require_like_train(images: Tensor, name: str, train: Tensor) -> None:
+    """Images of the shape of the training images, at least one of either."""
+    require_batch(images, name, "(n, *d)")
+    require_batch(train, "train", "(N, *d)")
     require(
-        x.shape == y.shape and x.ndim == 4,
-        f"images have shapes {tuple(x.shape)} and {tuple(y.shape)}; expected the same (n, C, H, "
-        "W), for the distance depends on the number of images",
+        images.shape[1:] == train.shape[1:] and len(images) >= 1 and len(train) >= 1,
+        f"{name} has shape {tuple(images.shape)} and train {tuple(train.shape)}; expected the "
+        "same but for their number, which is at least 1",
     )
-    require_finite(x, "x")
-    require_finite(y, "y")
+
+
+def _require_probe(probe: AttributeProbe) -> None:
+    require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of probes.load")
+
+
+def _require_array(x: np.ndarray, name: str) -> None:
+    require_type(x, np.ndarray, name, "a numpy array, as x.numpy() makes one of a tensor")
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{name} is a numpy array of {x.dtype}; expected real numbers")
+    bad = int((~np.isfinite(x)).sum())
+    require(bad == 0, f"{name} holds {bad} values that are NaN or infinite; remove them first")
+
+
+def _require_groups(x: np.ndarray | Tensor, name: str) -> None:
+    n = len(x) if x.ndim else 0
+    require(
+        n >= GROUPS,
+        f"{name} has {n} rows; expected at least {GROUPS}, for the standard errors",
+    )

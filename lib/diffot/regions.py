@@ -23,7 +23,7 @@ from torch import Tensor
 
 from diffot import latents, quality
 from diffot.datasets import faces
-from diffot.errors import require, unknown_name
+from diffot.errors import as_number, as_whole_number, require, require_type, unknown_name
 from diffot.seeds import generator
 
 COLORS = quality.CHANNELS[3]
@@ -47,6 +47,8 @@ def mask(region: str, size: int) -> Tensor:
     Raises:
         ValueError: for unknown parts and options, and for those that do not go together.
     """
+    require_type(region, str, "region", 'a text such as "eyes scale=0.7"')
+    size = as_whole_number(size, "size", least=1)
     part, *words = region.split() or [""]
     known = ["all", *latents.FACE_BOXES]
     require(
@@ -55,8 +57,10 @@ def mask(region: str, size: int) -> Tensor:
     )
     channels = [word for word in words if word in COLORS]
     require(len(channels) <= 1, f"{region!r} names the channels {channels}; expected at most one")
-    others = [word for word in words if word not in (*channels, "outside")]
-    found = _mask(part, dict(_option(word, region) for word in others), size)
+    options = [_option(word, region) for word in words if word not in (*channels, "outside")]
+    names = [key for key, _ in options] + ["outside"] * words.count("outside")
+    require(len(set(names)) == len(names), f"{region!r} has an option twice; leave one out")
+    found = _mask(part, dict(options), size)
     if "outside" in words:
         found = 1 - found
         require(bool(found.any()), f"nothing is outside of {part!r}; leave out 'outside'")
@@ -71,8 +75,8 @@ def _mask(part: str, options: dict[str, float], size: int) -> Tensor:
         require(part in SEEN_IN, f"{part!r} cannot be segmented; {', '.join(SEEN_IN)} can")
         others = ", ".join(options.keys() - {"segmented"})
         require(not others, f"{part!r} cannot be segmented and {others}; choose one of them")
-        found = _changes(SEEN_IN[part], size) >= options["segmented"]
-        share = options["segmented"]
+        share = as_number(options["segmented"], "segmented", above=0, at_most=1)
+        found = _changes(SEEN_IN[part], size) >= share
         require(bool(found.any()), f"no pixel changes in {share:.0%} of the faces; choose less")
         return found.float()
     box = _scaled(_box(part), options.get("scale", 1.0))
@@ -100,7 +104,7 @@ def _box(part: str) -> latents.Box:
 
 def _scaled(box: latents.Box, factor: float) -> latents.Box:
     """A box scaled about its center, and cut off at the edges of the image."""
-    require(factor > 0, f"scale is {factor}; expected a positive number")
+    factor = as_number(factor, "scale", above=0)
     left, top, right, bottom = box
     x, y = (left + right) / 2, (top + bottom) / 2
     width, height = factor * (right - left) / 2, factor * (bottom - top) / 2
