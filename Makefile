@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-BOOK := _config.yml _toc.yml $(shell find book -type f) data/hypotheses.json $(wildcard data/results/*.json) \
+BOOK := _config.yml _toc.yml $(shell find book -type f -not -name '*.pyc') data/hypotheses.json $(wildcard data/results/*.json) \
 	$(wildcard notebooks/frames/*) \
 	lib/diffot/notebook.py lib/diffot/paths.py
 
@@ -29,8 +29,12 @@ help:
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
 	@touch $@
 
+# Always from the start: what a killed build leaves looks finished to the next one.
 _build/html/.complete: .venv/.installed $(BOOK) $(NOTEBOOKS)
+	@rm -f $@
+	@rm -rf _build
 	$(BIN)/jupyter-book build . -W --keep-going -n
+	$(BIN)/python tests/check_html.py _build/html
 	@touch $@
 
 book: _build/html/.complete

@@ -1,18 +1,20 @@
 """Find in built HTML what readers would stumble over.
 
-``python tests/check_html.py FOLDER`` prints problems: assets from other hosts, broken links and
-anchors, missing images, images without a description, sliders without a label of their own, raw
-roles, and tracebacks.
+``python tests/check_html.py FOLDER`` prints problems: pages, frames of sliders or words of the
+search that are missing, assets from other hosts, broken links and anchors, missing images, images
+without a description, sliders without a label of their own, raw roles, and tracebacks.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup
+from sphinx_external_toc.parsing import parse_toc_yaml
 
 # Attributes through which a page makes the browser fetch something.
 _FETCHES = [
@@ -29,23 +31,48 @@ _TRACEBACK = "Traceback (most recent call last)"
 _RAW = ["{glue:", "{numref}", "{cite", "{ref}", "[?]"]
 
 
+def missing(folder: Path, repository: Path) -> list[str]:
+    """What is in the repository and not in the HTML under a folder: pages of the table of
+    contents, in the search as well, and the frames of sliders."""
+    toc = parse_toc_yaml(repository / "_toc.yml")
+    pages = dict.fromkeys(["index.html", "search.html", *(f"{page}.html" for page in toc)])
+    found = [f"missing page {page}" for page in pages if not (folder / page).exists()]
+    searched = _searched(folder / "searchindex.js")
+    found += [f"missing in the search: {page}" for page in toc if page not in searched]
+    for path in sorted((repository / "notebooks" / "frames").glob("*")):
+        copy = folder / "notebooks" / "frames" / path.name
+        if not copy.exists() or copy.read_bytes() != path.read_bytes():
+            found.append(f"missing frames {path.name}")
+    return found
+
+
+def _searched(index: Path) -> list[str]:
+    """Pages that the search knows; none if its index is missing or cut off."""
+    try:
+        text = index.read_text(encoding="utf-8")
+        return json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))["docnames"]
+    except (OSError, ValueError):
+        return []
+
+
 def problems(folder: Path) -> list[str]:
     """All problems in the HTML and CSS files under a folder, each naming its file."""
     folder = folder.resolve()
     # HTML under _static are templates of the theme
     files = [path for path in folder.rglob("*.html") if "_static" not in path.parts]
     pages = {path: BeautifulSoup(path.read_text(), "html.parser") for path in files}
+    anchors = {path: _anchors(page) for path, page in pages.items()}
     found = []
     for path, page in sorted(pages.items()):
         name = path.relative_to(folder)
-        found += [f"{name}: {p}" for p in _page(path, page, pages)]
+        found += [f"{name}: {p}" for p in _page(path, page, anchors)]
     for path in sorted(folder.rglob("*.css")):
         name = path.relative_to(folder)
         found += [f"{name}: external {m}" for m in _CSS_REMOTE.findall(path.read_text())]
     return found
 
 
-def _page(path: Path, page: BeautifulSoup, pages: dict) -> list[str]:
+def _page(path: Path, page: BeautifulSoup, anchors: dict[Path, set[str]]) -> list[str]:
     found = []
     for tag, attribute in _FETCHES:
         for element in page.find_all(tag, attrs={attribute: True}):
@@ -67,7 +94,7 @@ def _page(path: Path, page: BeautifulSoup, pages: dict) -> list[str]:
     for script in page.find_all("script", src=False):
         found += [f"external in script: {m}" for m in _SCRIPT_REMOTE.findall(script.string or "")]
     for link in page.find_all("a", href=True):
-        trouble = _link(path, link["href"], pages)
+        trouble = _link(path, link["href"], anchors)
         if trouble:
             found.append(f"{trouble}: {link['href']}")
     for article in page.find_all("article"):
@@ -85,7 +112,16 @@ def _exists(path: Path, target: str) -> bool:
     return (path.parent / unquote(parts.path)).exists()
 
 
-def _link(path: Path, href: str, pages: dict) -> str | None:
+def _anchors(page: BeautifulSoup) -> set[str]:
+    return {
+        element[name]
+        for element in page.find_all(True)
+        for name in ("id", "name")
+        if element.has_attr(name)
+    }
+
+
+def _link(path: Path, href: str, anchors: dict[Path, set[str]]) -> str | None:
     parts = urlsplit(href)
     if parts.scheme or parts.netloc:
         return None  # links to elsewhere are the reader's to follow
@@ -95,14 +131,13 @@ def _link(path: Path, href: str, pages: dict) -> str | None:
     if not target.exists():
         return "broken link"
     anchor = unquote(parts.fragment)
-    if anchor and target in pages:
-        page = pages[target]
-        if not page.find(id=anchor) and not page.find(attrs={"name": anchor}):
-            return "broken anchor"
+    if anchor and target in anchors and anchor not in anchors[target]:
+        return "broken anchor"
     return None
 
 
 if __name__ == "__main__":
-    listed = problems(Path(sys.argv[1]))
+    built = Path(sys.argv[1])
+    listed = missing(built, Path(__file__).parents[1]) + problems(built)
     print("\n".join(listed) or "no problems")
     sys.exit(bool(listed))

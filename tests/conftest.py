@@ -1,4 +1,13 @@
+import os
+
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread for each worker and what it starts, or they get in each other's way. This is read
+    # when a library is loaded, so it comes before the first import of one.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+
 import torch
 
 from diffot import mixtures, schedules

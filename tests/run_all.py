@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-PYTEST = [str(BIN / "pytest"), "--tb=short"]
+PYTEST = [str(BIN / "pytest"), "--tb=short", "--durations=25"]
 NOTEBOOKS = "tests/test_all_notebooks.py"
 FRESHNESS = f"{NOTEBOOKS}::test_outputs_are_fresh"
 
@@ -27,18 +27,25 @@ PARTS = {
 }
 
 
+def processor_seconds() -> float:
+    """Processor time of all processes that were started here and have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def main() -> int:
     rows = []
     for name, command in PARTS.items():
         print(f"\n=== {name}", flush=True)
-        start = time.perf_counter()
+        start, used = time.perf_counter(), processor_seconds()
         code = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=False).returncode
-        rows.append((name, code == 0, time.perf_counter() - start))
-    print("\n=== summary")
-    for name, passed, seconds in rows:
-        print(f"{name:14} {'passed' if passed else 'FAILED':8} {seconds:6.1f} s")
-    failed = sum(not passed for _, passed, _ in rows)
-    print(f"total {sum(seconds for *_, seconds in rows):.0f} s")
+        rows.append((name, code == 0, time.perf_counter() - start, processor_seconds() - used))
+    print(f"\n=== summary{'seconds':>18}{'of processors':>16}")
+    for name, passed, seconds, used in rows:
+        print(f"{name:14} {'passed' if passed else 'FAILED':8} {seconds:5.0f}{used:16.0f}")
+    totals = [sum(row[column] for row in rows) for column in (2, 3)]
+    print(f"{'total':23} {totals[0]:5.0f}{totals[1]:16.0f}")
+    failed = sum(not passed for _, passed, *_ in rows)
     print(f"{len(rows) - failed} passed, {failed} failed")
     return int(failed > 0)
 

@@ -9,6 +9,7 @@ import sys
 import nbformat
 import papermill
 import pytest
+from nbformat.v4 import new_code_cell
 
 from diffot import freshness, paths
 from diffot.notebook import declared_parameters
@@ -26,6 +27,14 @@ def run_papermill(path, folder, **parameters):
     )  # fmt: skip
     (written,) = folder.glob(f"{path.stem}.*.json")
     return json.loads(written.read_text())
+
+
+def shorten(path, to, last, *more):
+    """Write a notebook up to the first cell with some text, and further code, to another file."""
+    whole = nbformat.read(path, as_version=4)
+    first = next(i for i, c in enumerate(whole.cells) if last in c.source)
+    whole.cells = whole.cells[: first + 1] + [new_code_cell(source) for source in more]
+    nbformat.write(whole, to)
 
 
 @each
@@ -88,20 +97,29 @@ def test_claims_hold_for_other_seeds(path, seed, tmp_path):
     assert all(claim["holds"] for claim in found["claims"].values())
 
 
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"PROFILE": "fst"}, r"unknown profile 'fst'; did you mean fast.*fast, default, full"),
-        (
-            {"STEP": 10},
-            r"unknown parameter of .* 'STEP'; did you mean STEPS or SEED.*PROFILE, SEED",
-        ),
-        ({"STEPS": "ten"}, r"parameter STEPS is 'ten'; expected a value of type int"),
-    ],
-)
-def test_a_wrong_parameter_fails_with_the_valid_ones(parameters, message, tmp_path):
-    with pytest.raises(papermill.PapermillExecutionError, match=message):
-        run_papermill(paths.NOTEBOOKS / "L1_euclidean_distance.ipynb", tmp_path, **parameters)
+def test_a_wrong_parameter_fails_with_the_valid_ones(tmp_path):
+    """Papermill adds a cell that the notebook's own code does not see."""
+    with pytest.raises(
+        papermill.PapermillExecutionError,
+        match=r"unknown parameter of .* 'STEP'; did you mean STEPS or SEED.*PROFILE, SEED",
+    ):
+        run_papermill(paths.NOTEBOOKS / "L1_euclidean_distance.ipynb", tmp_path, STEP=10)
+
+
+def test_a_plain_run_keeps_its_record_to_itself(tmp_path):
+    """With the committed parameters, on the beginning of a notebook, to save time."""
+    path = tmp_path / "L1_euclidean_distance.ipynb"
+    record = paths.RESULTS / f"{path.stem}.json"
+    before = record.stat().st_mtime_ns, record.read_bytes()
+    claim = 'run.claim("L1.one", 1.0, "One", at_least=0.5)\nrun.finish()'
+    shorten(paths.NOTEBOOKS / path.name, path, "begin(", claim)
+    out = tmp_path / "out"
+    out.mkdir()
+    found = run_papermill(path, out)
+    assert (record.stat().st_mtime_ns, record.read_bytes()) == before
+    assert found["parameters"] == declared_parameters(path)
+    names = sorted(p.name for p in out.iterdir())
+    assert names == ["L1_euclidean_distance.default.seed0.json", "L1_euclidean_distance.ipynb"]
 
 
 def test_other_values_of_own_parameters_are_not_held_to_the_claims(tmp_path):
@@ -123,28 +141,23 @@ def copy(tmp_path):
     return tmp_path
 
 
-def nbval(folder, notebook):
-    environment = {**os.environ, "PYTHONPATH": str(folder / "lib"), "JUPYTER_PLATFORM_DIRS": "1"}
-    command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-c", os.devnull, str(notebook)]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    return done.returncode, done.stdout
-
-
 def test_a_changed_digit_makes_nbval_fail(copy):
     """On the notebook up to its first claim, to save time."""
-    path = copy / "notebooks" / "L1_euclidean_distance.ipynb"
-    whole = nbformat.read(path, as_version=4)
-    first = next(i for i, c in enumerate(whole.cells) if "run.claim" in c.source)
-    whole.cells = whole.cells[: first + 1]
-    nbformat.write(whole, path)
-    assert nbval(copy, path)[0] == 0
-    text = path.read_text()
+    whole = copy / "notebooks" / "L1_euclidean_distance.ipynb"
+    right, wrong = (copy / "notebooks" / f"{name}.ipynb" for name in ("right", "wrong"))
+    shorten(whole, right, "run.claim")
+    text = right.read_text()
     assert "n = 200,000" in text
-    path.write_text(text.replace("n = 200,000", "n = 200,001"))
-    code, output = nbval(copy, path)
-    assert code == 1 and "200,001" in output
+    wrong.write_text(text.replace("n = 200,000", "n = 200,001"))
+    environment = {**os.environ, "PYTHONPATH": str(copy / "lib"), "JUPYTER_PLATFORM_DIRS": "1"}
+    nbval = [sys.executable, "-m", "pytest", "--nbval", "-q", "-rf", "-c", os.devnull]
+    done = subprocess.run(
+        [*nbval, right, wrong],
+        cwd=copy, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and "200,001" in done.stdout
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    assert len(failed) == 1 and "wrong.ipynb" in failed[0]
 
 
 def test_a_changed_formula_makes_a_claim_fail(copy, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from bs4 import BeautifulSoup
-from check_html import problems
+from check_html import missing, problems
 
 from diffot import paths, sliders
 from diffot.notebook import claim_text
@@ -20,6 +20,7 @@ def built():
 
 def test_the_book_has_no_problems(built):
     assert problems(built) == []
+    assert missing(built, paths.ROOT) == []
 
 
 def test_mathematics_is_drawn_by_the_copy_in_the_book(built):
@@ -89,6 +90,55 @@ def test_the_checker_finds(html, problem, tmp_path):
     (tmp_path / "page.html").write_text(GOOD + html)
     (found,) = problems(tmp_path)
     assert found.startswith("page.html: ") and problem in found
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A repository of two pages with one slider, and what is built of it."""
+    for name, content in {
+        "_toc.yml": "format: jb-book\nroot: index\nchapters:\n- file: notebooks/N1\n",
+        "notebooks/frames/N1-s.webp": "frames",
+        "html/notebooks/frames/N1-s.webp": "frames",
+        "html/index.html": "",
+        "html/search.html": "",
+        "html/notebooks/N1.html": "",
+        "html/searchindex.js": 'Search.setIndex({"docnames": ["index", "notebooks/N1"]})',
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "found"),
+    [
+        ("index.html", None, ["missing page index.html"]),
+        ("search.html", None, ["missing page search.html"]),
+        ("notebooks/N1.html", None, ["missing page notebooks/N1.html"]),
+        ("notebooks/frames/N1-s.webp", None, ["missing frames N1-s.webp"]),
+        ("notebooks/frames/N1-s.webp", "fra", ["missing frames N1-s.webp"]),
+        (
+            "searchindex.js",
+            'Search.setIndex({"docnames": ["index"]})',
+            ["missing in the search: notebooks/N1"],
+        ),
+        *[
+            (
+                "searchindex.js",
+                content,
+                ["missing in the search: index", "missing in the search: notebooks/N1"],
+            )
+            for content in (None, 'Search.setIndex({"docnames": ["ind')
+        ],
+    ],
+)
+def test_what_a_build_left_out_is_found(small, file, content, found):
+    assert missing(small / "html", small) == []
+    (small / "html" / file).unlink()
+    if content is not None:
+        (small / "html" / file).write_text(content)
+    assert missing(small / "html", small) == found
 
 
 def test_the_checker_reads_style_sheets(tmp_path):

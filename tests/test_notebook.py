@@ -1,30 +1,58 @@
 """The contract between notebooks and library: parameters, seeds, claims, freshness."""
 
+import ast
 import json
 import re
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
-from diffot import freshness, notebook
+from diffot import freshness, notebook, paths
 from diffot.notebook import ClaimError, begin
 from diffot.sweeps import sweep
 
 
 @pytest.fixture
 def book(tmp_path, monkeypatch):
-    """A folder with one notebook "N1" that declares one parameter of its own."""
+    """A repository with one notebook "N1" that declares parameters of its own, and a working
+    directory beside its notebooks."""
     cell = new_code_cell('PROFILE = "default"\nSEED = 0\nSTEPS = 30\nWIDTH = 0.5')
     cell.metadata["tags"] = ["parameters"]
-    nbformat.write(new_notebook(cells=[cell]), tmp_path / "N1.ipynb")
-    monkeypatch.setattr(notebook, "NOTEBOOKS", tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "notebooks" / "N1.ipynb")
+    monkeypatch.setattr(notebook, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(notebook, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(notebook, "glue", lambda *a, **k: None)
+    monkeypatch.delenv("DIFFOT_RECORD", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def recorded(book, make_run):
+    """The content of the record that ``make run`` writes of one claim."""
+    with make_run():
+        finished()
+    return (book / "results" / "N1.json").read_bytes()
+
+
+@pytest.fixture
+def make_run(monkeypatch):
+    """A context in which runs are those of ``make run``."""
+
+    @contextmanager
+    def recording():
+        with monkeypatch.context() as environment:
+            environment.setenv("DIFFOT_RECORD", "1")
+            yield
+
+    return recording
 
 
 def start(profile="default", seed=0, steps=30, width=0.5):
@@ -35,6 +63,13 @@ def edited(path, old, new):
     before = path.read_text()
     assert old in before
     path.write_text(before.replace(old, new))
+
+
+def finished(value=1.0, **parameters):
+    """A run with one claim, from its beginning to its end."""
+    run = start(**parameters)
+    claim(run, value)
+    run.finish()
 
 
 def claim(run, value=1.0, name="N1.value", **more):
@@ -50,38 +85,37 @@ def test_unknown_and_mistyped_parameters_are_refused(book):
         begin("N1", "fast", 0, STEPS=30, WIDTH=0.5, STEPZ=3)
     with pytest.raises(ValueError, match="not told its parameter WIDTH"):
         begin("N1", "fast", 0, STEPS=30)
-    with pytest.raises(ValueError, match="STEPS is '30'; expected a value of type int"):
+    with pytest.raises(TypeError, match="STEPS is '30', of type str; expected a whole number"):
         start(steps="30")
+    with pytest.raises(TypeError, match=r"STEPS is 30\.0, .*expected a whole number"):
+        start(steps=30.0)
+    with pytest.raises(ValueError, match="WIDTH is nan; expected a number"):
+        start(width=float("nan"))
+    with pytest.raises(ValueError, match="unknown notebook 'N'; did you mean N1"):
+        begin("N", "fast", 0)
     with pytest.raises(ValueError, match="SEED is -1"):
         start(seed=-1)
     start(width=2)  # a whole number is fine for a real one
 
 
-def test_a_reader_who_edits_the_parameters_cell_is_not_held_to_the_claims(book):
-    """Nor does the run replace the results on record."""
-    claim(start())
-    run = start()
-    claim(run)
-    run.finish()
-    record = (book / "results" / "N1.json").read_bytes()
-    path = book / "N1.ipynb"
-    path.write_text(path.read_text().replace("STEPS = 30", "STEPS = 10"))
-    edited = start(steps=10)
-    claim(edited, 0.1)
-    edited.finish()
-    assert (book / "results" / "N1.json").read_bytes() == record
+def test_numbers_of_other_libraries_are_parameters_too(book):
+    run = start(seed=np.int64(0), steps=torch.tensor(30), width=np.float32(0.5))
+    assert run.parameters == {"PROFILE": "default", "SEED": 0, "STEPS": 30, "WIDTH": 0.5}
+    with pytest.raises(ClaimError):  # as committed, so claims are enforced
+        claim(run, 0.1)
+    json.dumps(run.parameters)
 
 
-def test_make_run_puts_new_parameters_on_record(book, monkeypatch):
-    run = start()
-    claim(run)
-    run.finish()
-    path = book / "N1.ipynb"
-    path.write_text(path.read_text().replace("STEPS = 30", "STEPS = 10"))
-    monkeypatch.setenv("DIFFOT_RECORD", "1")
-    run = start(steps=10)
-    claim(run)
-    run.finish()
+def test_a_reader_who_edits_the_parameters_cell_is_not_held_to_the_claims(book, recorded):
+    edited(book / "notebooks" / "N1.ipynb", "STEPS = 30", "STEPS = 10")
+    finished(0.1, steps=10)
+    assert (book / "results" / "N1.json").read_bytes() == recorded
+
+
+def test_make_run_puts_new_parameters_on_record(book, recorded, make_run):
+    edited(book / "notebooks" / "N1.ipynb", "STEPS = 30", "STEPS = 10")
+    with make_run():
+        finished(steps=10)
     assert json.loads((book / "results" / "N1.json").read_text())["parameters"]["STEPS"] == 10
 
 
@@ -126,8 +160,8 @@ def test_claims_that_cannot_fail_or_are_incomplete_are_refused(book):
     run = start()
     with pytest.raises(ValueError, match="cannot fail"):
         claim(run, at_least=None)
-    with pytest.raises(ValueError, match="not a finite number"):
-        claim(run, float("nan"))
+    with pytest.raises(ValueError, match="which nothing is"):
+        claim(run, at_most=0.4)
     with pytest.raises(ValueError, match="needs a verdict"):
         claim(run, hypothesis="Hypothesis 1")
     with pytest.raises(ValueError, match="unknown hypothesis 'Hypothesis 11'"):
@@ -141,18 +175,106 @@ def test_claims_that_cannot_fail_or_are_incomplete_are_refused(book):
         run.verdict("Hypothesis 1", "holds", "of nothing")
 
 
-def test_the_official_run_writes_to_results_and_others_beside_themselves(book):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"value": float("nan")}, "value of claim N1.value is nan; expected a number"),
+        ({"value": float("inf")}, "value of claim N1.value is inf"),
+        ({"value": None}, "value of claim N1.value is None"),
+        ({"value": True}, "value of claim N1.value is True"),
+        ({"value": torch.ones(2)}, "value of claim N1.value is torch.float32 of shape"),
+        ({"uncertainty": -0.1}, "uncertainty of claim N1.value is -0.1; .*at least 0"),
+        ({"uncertainty": float("nan")}, "uncertainty of claim N1.value is nan"),
+        ({"uncertainty": "small"}, "uncertainty of claim N1.value is 'small'"),
+        ({"at_least": float("nan")}, "at_least of claim N1.value is nan"),
+        ({"at_most": float("inf")}, "at_most of claim N1.value is inf"),
+        ({"at_most": "1"}, "at_most of claim N1.value is '1'"),
+        ({"n": -1}, "n of claim N1.value is -1; .*at least 1"),
+        ({"n": 10.5}, "n of claim N1.value is 10.5"),
+        ({"digits": 0}, "digits of claim N1.value is 0"),
+        ({"name": None}, "name is None"),
+        ({"because": 3}, "because of claim N1.value is 3"),
+        ({"figure": 3}, "figure of claim N1.value is 3"),
+    ],
+)
+def test_what_is_no_claim_is_refused_and_not_recorded(book, wrong, message):
+    run = start()
+    with pytest.raises((TypeError, ValueError), match=message):
+        claim(run, **wrong)
+    claim(run)  # the name is still free
+
+
+def test_numbers_of_other_libraries_can_be_claimed(book):
+    run = start()
+    claim(
+        run,
+        torch.tensor(0.75),
+        at_least=np.float64(0.5),
+        uncertainty=torch.tensor(0.1),
+        n=np.int64(7),
+    )
+    run.finish()
+    record = json.loads((book / "N1.default.seed0.json").read_text())["claims"]["N1.value"]
+    assert (record["value"], record["at_least"], record["uncertainty"]) == (0.75, 0.5, 0.1)
+    assert record["n"] == 7
+
+
+def test_only_make_run_writes_to_the_repository(book, recorded):
     for run in (start(), start(seed=3), start(profile="fast"), start(steps=31)):
         claim(run, 0.98765, uncertainty=0.0123, n=10, digits=2)
         run.finish()
     (official,) = (book / "results").iterdir()
-    assert official.name == "N1.json"
+    assert official.name == "N1.json" and official.read_bytes() == recorded
     beside = sorted(p.name for p in book.glob("*.json"))
     assert beside == [
         "N1.default.seed0.json", "N1.default.seed3.json", "N1.fast.seed0.json",
     ]  # fmt: skip
-    record = json.loads(official.read_text())["claims"]["N1.value"]
+    record = json.loads((book / beside[1]).read_text())["claims"]["N1.value"]
     assert (record["value"], record["uncertainty"], record["n"]) == (0.99, 0.01, 10)
+
+
+def test_make_run_records_nothing_of_other_seeds_profiles_and_parameters(
+    book, recorded, make_run
+):
+    with make_run():
+        for other in ({"seed": 3}, {"profile": "fast"}, {"steps": 31}):
+            finished(**other)
+    assert (book / "results" / "N1.json").read_bytes() == recorded
+    assert len(list(book.glob("*.json"))) == 3
+
+
+def test_a_run_among_the_notebooks_leaves_nothing_if_it_finds_the_same(
+    book, recorded, make_run, monkeypatch, capsys
+):
+    """As nbval and a reader in Jupyter run it; the text is that of ``make run``."""
+    with make_run():
+        finished()
+    said = capsys.readouterr().out
+    monkeypatch.chdir(book / "notebooks")
+    finished()
+    assert capsys.readouterr().out == said and "recorded in N1.json" in said
+    assert [p.name for p in (book / "notebooks").iterdir()] == ["N1.ipynb"]
+    finished(2.0)
+    assert (book / "notebooks" / "N1.default.seed0.json").exists()
+    assert (book / "results" / "N1.json").read_bytes() == recorded
+
+
+def test_a_folder_that_cannot_be_written_to_costs_only_the_files(
+    book, make_run, monkeypatch, capsys
+):
+    def refused(path, content):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(notebook, "write_whole", refused)
+    run = start()
+    claim(run)
+    assert run.save(paths.FRAMES / "N1-s.webp", b"frames") is None
+    run.finish()
+    said = capsys.readouterr().out
+    assert said.count("cannot be written to (Permission denied)") == 1
+    assert "N1.value: 1" in said and "1 of 1 claims hold; not recorded" in said
+    with make_run(), pytest.raises(OSError, match=r"results cannot be written to .*N1\.json"):
+        finished()
 
 
 def test_other_parameters_than_the_committed_ones_are_not_held_to_the_claims(book, capsys):
@@ -190,8 +312,9 @@ def measured(i, log, power=2):
 
 @pytest.fixture
 def tables(book, monkeypatch):
-    """The folder of committed tables."""
+    """The folder of committed tables, which are computed in this process to save time."""
     monkeypatch.setattr(notebook, "TABLES", book / "tables")
+    monkeypatch.setattr(notebook, "sweep", lambda *a, **k: sweep(*a, **{**k, "jobs": 1}))
     monkeypatch.delenv("DIFFOT_SCHEDULER", raising=False)
     return book / "tables"
 
@@ -277,11 +400,7 @@ def test_profile_full_adds_to_the_table_what_it_lacks(book, tables):
     start().table("T", measured, tasks_of(book, 5), again=1)
 
 
-def test_profile_full_of_another_run_leaves_the_committed_table_alone(book, tables):
-    claim(start())
-    run = start()
-    claim(run)
-    run.finish()
+def test_profile_full_of_another_run_leaves_the_committed_table_alone(book, tables, recorded):
     commit_table(book, tables)
     before = (tables / "T.jsonl").read_bytes()
     for run in (start(profile="full", seed=3), start(profile="full", steps=31)):
@@ -315,6 +434,18 @@ def test_a_column_that_the_table_lacks_is_an_error(book, tables, old):
     path.write_text(re.sub(r'"square": [\d.]+, ', old, path.read_text()))
     with pytest.raises(ClaimError, match=r"gives square = .*, but .* anew"):
         start().table("T", measured, tasks_of(book), again=2)
+
+
+def test_a_table_of_another_function_is_refused(book, tables):
+    commit_table(book, tables, change=("test_notebook.measured", "test_notebook.guessed"))
+    with pytest.raises(ValueError, match=r"T\.jsonl is the table of test_notebook\.guessed"):
+        start().table("T", measured, tasks_of(book), again=1)
+
+
+@pytest.mark.parametrize("again", [-1, 1.5, None, "all"])
+def test_the_number_of_rows_to_compute_again_is_a_count(book, tables, again):
+    with pytest.raises((TypeError, ValueError), match="again is"):
+        start().table("T", measured, tasks_of(book), again=again)
 
 
 def test_no_row_may_be_computed_again(book, tables):
@@ -361,6 +492,52 @@ def test_comments_docstrings_layout_and_other_modules_do_not_count(library):
     edited(folder / "other.py", "z = 1", "z = 2")
     edited(path, '"y"', '"y  # the value"')
     assert freshness.code_hash(path) == before
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n    import diffot.other",
+        "def f():\n    from diffot import other",
+        "async def f():\n    from diffot.other import z",
+        "class A:\n    from .other import z",
+        "from . import other",
+        "from diffot.package import inner",
+        "import diffot.package.inner",
+        "from diffot.package.inner import back",
+        "try:\n    from diffot.other import *\nexcept ImportError:\n    pass",
+    ],
+)
+def test_imports_of_every_form_count(library, source):
+    folder, path = library
+    package = folder / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from ..other import z\n")
+    (package / "inner.py").write_text("from . import back\n")
+    (package / "back.py").write_text("from .. import low\n")
+    (folder / "high.py").write_text(f"{source}\ny = 1\n")
+    behind = freshness.modules(path)
+    assert {"diffot", "diffot.high", "diffot.other"} <= behind
+    inner = {"diffot.package", "diffot.package.inner", "diffot.package.back", "diffot.low"}
+    assert inner <= behind if "package" in source else not inner & behind
+    before = freshness.code_hash(path)
+    edited(folder / "other.py", "z = 1", "z = 2")
+    assert freshness.code_hash(path) != before
+
+
+def test_no_module_is_imported_by_name_at_run_time():
+    """The hash would not see it. Looking for a module without loading it is fine."""
+    by_name = {"import_module", "__import__", "exec_module", "load_module", "run_module"}
+    for path in sorted(Path(freshness.LIBRARY).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = getattr(node, "id", getattr(node, "attr", None))
+            assert called not in by_name, f"{path}, line {node.lineno}: {called}"
+
+
+@pytest.mark.parametrize("name", ["H1_identical_latents", "T1_image_models"])
+def test_data_sets_are_among_the_modules_behind_image_notebooks(name):
+    behind = freshness.modules(paths.NOTEBOOKS / f"{name}.ipynb")
+    assert {f"diffot.datasets.{data}" for data in ("faces", "animals", "digits")} <= behind
 
 
 def test_executing_makes_fresh_and_a_failure_keeps_the_old_outputs(library):

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from misuse import Use, check, misuses
 
+from diffot import seeds
 from diffot.shares import share_error, share_interval
 
 
@@ -20,3 +22,28 @@ def test_interval_holds_the_shares_under_which_the_count_is_not_unlikely():
             away = (hits / n - end) ** 2 * n
             assert away == pytest.approx(1.959964**2 * end * (1 - end), abs=1e-5)
     assert share_interval(0, 0) == (0.0, 1.0)
+
+
+USES = [
+    Use(share_error, {"share": 0.5, "n": 10}),
+    Use(share_interval, {"hits": 5, "n": 10}),
+    Use(seeds.generator, {"seed": 3, "key": "latents"}, allowed={"key": {"text"}}),
+]
+
+
+@pytest.mark.parametrize(("use", "argument", "value"), misuses(USES))
+def test_misuse(use, argument, value):
+    check(use, argument, value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: share_error(1.5, 10), "share is 1.5; expected a number from 0 to 1"),
+        (lambda: share_error(0.5, 0), "n is 0"),
+        (lambda: share_interval(11, 10), "hits is 11; expected a whole number from 0 to 10"),
+    ],
+)
+def test_counts_that_cannot_be(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

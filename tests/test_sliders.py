@@ -1,5 +1,6 @@
 """Sliders over frames: the file, the HTML, and what is refused."""
 
+import base64
 import math
 import re
 
@@ -18,15 +19,26 @@ BOX = Slider("box", ["eyes", "mouth & hair"])
 
 
 class Beside:
-    """A run that writes to a folder; with ``committed`` it is the one that the book shows."""
+    """A run that writes to a folder; with ``committed`` it is that of ``make run``."""
 
     name = "N1"
 
     def __init__(self, folder, committed=False):
         self.folder, self.committed = folder, committed
 
-    def path(self, path):
-        return path if self.committed else self.folder / f"{path.stem}.fast.seed1{path.suffix}"
+    def save(self, path, content):
+        if not self.committed:
+            path = self.folder / f"{path.stem}.fast.seed1{path.suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+
+class Nowhere(Beside):
+    """A run whose folder cannot be written to."""
+
+    def save(self, path, content):
+        return None
 
 
 @pytest.fixture
@@ -127,7 +139,9 @@ def test_where_the_frames_lie(tmp_path, monkeypatch):
     assert other.path.read_bytes() == official.path.read_bytes()
 
 
-def test_rounding_on_another_processor_does_not_replace_the_file(run):
+def test_rounding_on_another_processor_does_not_replace_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sliders, "FRAMES", tmp_path)
+    run = Beside(tmp_path, committed=True)
     frames = colored(3)
     frames[1][0, 0] = 100
     before = frame_slider(run, "s", frames, SHIFT, alt="Noise").path.read_bytes()
@@ -138,6 +152,14 @@ def test_rounding_on_another_processor_does_not_replace_the_file(run):
     made.path.write_bytes(b"damaged")
     frame_slider(run, "s", frames, SHIFT, alt="Noise")
     assert (shown(made, 0, 1) == frames[1]).all()
+
+
+def test_where_no_file_can_be_written_the_page_holds_the_frames(run):
+    kept = frame_slider(run, "s", colored(3), SHIFT, alt="Noise")
+    made = frame_slider(Nowhere(run.folder), "s", colored(3), SHIFT, alt="Noise")
+    before, data = page_of(made).img["src"].split(",")
+    assert made.path is None and before == "data:image/webp;base64"
+    assert base64.b64decode(data) == kept.path.read_bytes()
 
 
 def test_tensors_are_clipped_and_drawn_in_rows(run):
@@ -166,9 +188,9 @@ def test_small_frames_are_enlarged_without_smoothing(run):
 def test_what_does_not_fit_is_refused_and_nothing_is_written(run, monkeypatch):
     frames = colored(6)
 
-    def refused(message, frames=frames, *controls, name="s", alt="Noise"):
-        with pytest.raises(ValueError, match=message):
-            frame_slider(run, name, frames, *(controls or (SHIFT, BOX)), alt=alt)
+    def refused(message, frames=frames, *controls, name="s", alt="Noise", zoom=None):
+        with pytest.raises((TypeError, ValueError), match=message):
+            frame_slider(run, name, frames, *(controls or (SHIFT, BOX)), alt=alt, zoom=zoom)
 
     refused("has 5 frames, and its sliders 3 x 2 values; expected 6 frames$", frames[:5])
     refused(r"has 3 frames.*in one row, as by tensor.flatten\(0, 1\)", torch.zeros(3, 2, 3, 4, 4))
@@ -178,13 +200,33 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(run, monkeypatch):
     refused("no description", alt=" ")
     refused("named 'a b'; expected a letter", name="a b")
     refused("3 sliders; expected one or two", frames, SHIFT, BOX, BOX)
+    refused("one of the sliders is 'shift', of type str; expected a Slider", frames, "shift", BOX)
+    refused("frames is None; expected a sequence of images", None)
+    refused("name is None; expected a text", name=None)
+    refused("alt is None; expected what the images show", alt=None)
+    refused("zoom is 0; expected a whole number of at least 1", zoom=0)
     monkeypatch.setattr(sliders, "BUDGET", 20_000)
     noise = colored(6, 40, 40)  # 29 kB, which no coding makes smaller
     refused(r"of s take (29|3\d) kB, and a slider may have 20 kB; take fewer or smaller", noise)
     monkeypatch.setattr(sliders, "LONGEST_SIDE", 17)
     refused("fill 16 x 18 pixels, and at most 17")
     assert not list(run.folder.iterdir())
-    with pytest.raises(ValueError, match="start at 5; expected one of its values, -1, 0, 1"):
-        Slider("shift", range(-1, 2), start=5)
-    with pytest.raises(ValueError, match="has 1 values; expected at least two"):
-        Slider("shift", [1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"start": 5}, "start at 5; expected one of its values, -1, 0, 1"),
+        ({"values": [1]}, "has 1 values; expected at least two"),
+        ({"values": [1, math.nan]}, "one of the values of slider 'shift' is nan"),
+        ({"values": [1, None]}, "one of the values of slider 'shift' is None"),
+        ({"values": 3}, "values is 3"),
+        ({"values": [1.0, 1.0000001]}, "has values that look the same: 1, 1"),
+        ({"label": " "}, "has no label"),
+        ({"label": None}, "label is None"),
+        ({"unit": None}, "unit is None"),
+    ],
+)
+def test_what_is_no_slider_is_refused(wrong, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        Slider(**{"label": "shift", "values": [-1, 0, 1], **wrong})

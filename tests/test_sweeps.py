@@ -1,4 +1,5 @@
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -14,9 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from misuse import expect
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from diffot import sweeps
+from diffot import paths, sweeps
 from diffot.sweeps import read_table, sweep
 
 
@@ -145,6 +147,19 @@ def test_a_task_that_kills_every_worker_fails_alone_on_dask(tmp_path, cluster):
     assert found.name.tolist() == ["task 0", "task 2"]
 
 
+def thread(case):
+    return {"thread": threading.current_thread().name}
+
+
+def test_a_single_dask_worker_gets_the_tasks():
+    """joblib's own backend would compute here."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
+        found = sweep(thread, [{"case": 0}], scheduler=cluster.scheduler_address, progress=False)
+    assert found.thread[0] != threading.current_thread().name
+
+
 def test_a_killed_sweep_continues(tmp_path):
     """The whole sweep gets SIGKILL; what it had finished is not computed again."""
     log, table = tmp_path / "log", tmp_path / "t.jsonl"
@@ -244,9 +259,9 @@ def test_another_table_is_refused_and_left_alone(tmp_path):
     log, table = tmp_path / "log", tmp_path / "t.jsonl"
     sweep(logged, tasks_of(log), table, jobs=1, progress=False, version="1")
     whole = table.read_bytes()
-    with pytest.raises(ValueError, match=r"logged, version '1'; expected .*another"):
+    with pytest.raises(ValueError, match=r"logged, version '1', .*; expected .*another"):
         sweep(another, tasks_of(log), table, jobs=1, progress=False, version="1")
-    with pytest.raises(ValueError, match=r"version '1'; expected .*version '2'"):
+    with pytest.raises(ValueError, match=r"version '1', .*; expected .*version '2'"):
         sweep(logged, tasks_of(log), table, jobs=1, progress=False, version="2")
     assert table.read_bytes() == whole
     for content in (b"i,mean\n1,2\n", b"i,mean", b"[]\n", b'{"task": {}}\n'):
@@ -272,28 +287,73 @@ def test_a_table_is_read_without_computing(tmp_path):
         file.write(b'{"task": {"i": 8')  # as a sweep that is still running leaves it
     whole = table.read_bytes()
     tasks = [{"log": str(log), "i": i} for i in (5, 0, 3)]  # the order of names does not count
-    found = read_table(table, tasks)
+    found = read_table(table, logged, tasks)
     expected = computed.iloc[[5, 0, 3]].reset_index(drop=True)
     pd.testing.assert_frame_equal(found[computed.columns], expected, check_exact=True)
     assert calls(log) == dict.fromkeys(range(8), 1) and table.read_bytes() == whole
     with pytest.raises(ValueError, match=r"lacks 2 of 10 tasks, the first being .*'i': 8.*sweep"):
-        read_table(table, tasks_of(log, 10))
+        read_table(table, logged, tasks_of(log, 10))
     with pytest.raises(FileNotFoundError, match=r"no table at .*other\.jsonl; compute it"):
-        read_table(tmp_path / "other.jsonl", tasks)
-    table.write_bytes(whole.replace(b'{"task": {"i": 2', b'{"tsk": {"i": 2'))
-    with pytest.raises(ValueError, match="line 4 of"):
-        read_table(table, tasks)
+        read_table(tmp_path / "other.jsonl", logged, tasks)
 
 
-def test_a_damaged_line_is_named(tmp_path):
+def repeated(lines):
+    return [*lines, lines[3]]
+
+
+def replaced(number, old, new):
+    def change(lines):
+        assert old in lines[number]
+        return [line.replace(old, new) if k == number else line for k, line in enumerate(lines)]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[1:], r"t\.jsonl is not the table of a sweep: line 1 is b'{\"task"),
+        (lambda lines: [], r"t\.jsonl is not the table of a sweep: line 1 is b''"),
+        (lambda lines: [b"garbage\n", *lines[1:]], r"line 1 is b'garbage'"),
+        (lambda lines: [b"\xff\xfe\n", *lines[1:]], r"line 1 is b'\\xff"),
+        (
+            replaced(0, b"test_sweeps.logged", b"test_sweeps.another"),
+            "table of .*another.*line 1",
+        ),
+        (replaced(0, b'"version": ""', b'"version": "2"'), "version '2', by line 1; expected"),
+        (lambda lines: [*lines[:2], b"garbage\n", *lines[2:]], r"line 3 of .*t\.jsonl"),
+        (lambda lines: [*lines[:2], b"\n", *lines[2:]], r"line 3 of .*t\.jsonl"),
+        (replaced(3, b'"task"', b'"tsk"'), r"line 4 of .*t\.jsonl"),
+        (replaced(3, b'"log"', b'"logg"'), r"line 4 of .*t\.jsonl .*'logg?'"),
+        (replaced(3, b'"i": 2', b'"i": [2]'), r"line 4 of .*t\.jsonl"),
+        (replaced(3, b'"mean"', b'"i": 2, "mean"'), r"line 4 of .*repeats i of its task"),
+        (replaced(3, b'"row": {', b'"row": 5, "rest": {'), r"line 4 of .*t\.jsonl"),
+        (repeated, r"line 10 of .*t\.jsonl repeats the task of line 4"),
+        (lambda lines: [*lines, *repeated(lines)[-1:], b'{"task": {"i": 8'], "line 10 of"),
+    ],
+)
+def test_a_damaged_table_is_refused_by_file_and_line(tmp_path, change, message):
+    """By those who read it and by those who would add to it, and it is left alone."""
     log, table = tmp_path / "log", tmp_path / "t.jsonl"
     sweep(logged, tasks_of(log), table, jobs=1, progress=False)
-    lines = table.read_bytes().splitlines(keepends=True)
-    damaged = b"".join([*lines[:3], lines[3][:9] + b"\n", *lines[4:]])
+    damaged = b"".join(change(table.read_bytes().splitlines(keepends=True)))
     table.write_bytes(damaged)
-    with pytest.raises(ValueError, match="line 4 of"):
-        sweep(logged, tasks_of(log), table, jobs=1, progress=False)
+    with pytest.raises(ValueError, match=message):
+        read_table(table, logged, tasks_of(log, 2))
+    if damaged:
+        with pytest.raises(ValueError, match=r"table of|line"):
+            sweep(logged, tasks_of(log), table, jobs=1, progress=False)
     assert table.read_bytes() == damaged
+
+
+def test_committed_tables_are_whole():
+    """Each is of a function that is there, which takes its tasks, and has none of them twice."""
+    for table in sorted(paths.TABLES.glob("*.jsonl")):
+        header, *lines = map(json.loads, table.read_text().splitlines())
+        module, name = header["function"].rsplit(".", 1)
+        function = getattr(importlib.import_module(module), name)
+        tasks = [line["task"] for line in lines]
+        assert len(read_table(table, function, tasks)) == len(lines) > 0, table.name
 
 
 def test_one_sweep_at_a_time_writes_a_table(tmp_path):
@@ -304,6 +364,16 @@ def test_one_sweep_at_a_time_writes_a_table(tmp_path):
     ):
         sweep(logged, tasks_of(log), table, jobs=1, progress=False)
     sweep(logged, tasks_of(log), table, jobs=1, progress=False)
+    # what is left of the lock is a hidden file, which git ignores
+    assert sorted(p.name for p in tmp_path.iterdir() if p != log) == [".t.jsonl.lock", "t.jsonl"]
+
+
+def test_a_table_where_none_can_be_written_is_an_error_at_once(tmp_path):
+    log = tmp_path / "log"
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file cannot be written to"):
+        sweep(logged, tasks_of(log), tmp_path / "file" / "t.jsonl", jobs=1, progress=False)
+    assert not calls(log)
 
 
 def test_wrong_tasks_are_refused_before_anything_is_computed(tmp_path):
@@ -316,9 +386,9 @@ def test_wrong_tasks_are_refused_before_anything_is_computed(tmp_path):
         ({**good[2], "secnods": 1.0}, "secnods"),
         ({**good[2], "i": [1, 2]}, "i is .*list"),
         ({**good[2], "i": None}, "i is None"),
-        (17, "expected a dict"),
+        (17, "tasks is 17.*expected a dict"),
     ]:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             sweep(logged, [*good, wrong], table, jobs=1, progress=False)
     assert not calls(log) and not table.exists()
 
@@ -329,8 +399,50 @@ def test_wrong_rows_are_failures_of_their_tasks():
 
     with pytest.raises(RuntimeError, match="5 of 5") as caught:
         sweep(wrong, [{"case": case} for case in range(5)], jobs=1, progress=False)
-    for text in ("repeats case", "returned 5", "x is array", "x is None", "4 is no name"):
+    for text in (
+        "repeats case",
+        "returned is 5",
+        "x is a numpy array",
+        "x is None",
+        "a key is 4",
+    ):
         assert text in str(caught.value)
+
+
+GOOD = {"function": another, "tasks": [{"i": 0, "log": "log"}]}
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("function", None),
+        ("function", "another"),
+        ("tasks", None),
+        ("tasks", 3),
+        ("tasks", {"i": 0}),
+        ("tasks", ["i"]),
+        ("table", 3),
+        ("scheduler", 8786),
+        ("jobs", 0),
+        ("jobs", -2),
+        ("jobs", 1.5),
+        ("jobs", None),
+        ("version", 2),
+        ("note", None),
+    ],
+)
+def test_misuse_of_sweeps(argument, value):
+    expect(lambda: sweep(**{**GOOD, "progress": False, argument: value}), argument)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("function", None), ("tasks", None), ("tasks", ["i"]), ("table", None), ("table", 3)],
+)
+def test_misuse_of_reading(argument, value, tmp_path):
+    good = {**GOOD, "table": tmp_path / "t.jsonl"}
+    sweep(**good, jobs=1, progress=False)
+    expect(lambda: read_table(**{**good, argument: value}), argument)
 
 
 def test_a_task_has_one_thread_and_the_caller_keeps_its_own():
@@ -343,6 +455,11 @@ def test_a_task_has_one_thread_and_the_caller_keeps_its_own():
     finally:
         torch.set_num_threads(before)
     assert found.loc[0, ["torch", "pools"]].tolist() == [1, 1]
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="is about pytest -n")
+def test_a_process_of_parallel_tests_has_one_thread():
+    assert set(threads(0).values()) == {1}
 
 
 def test_an_absent_scheduler_is_an_error(tmp_path):

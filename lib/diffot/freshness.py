@@ -23,6 +23,7 @@ from diffot.files import write_whole
 from diffot.paths import CHECKPOINTS, NOTEBOOKS, RECORD, TABLES
 
 LIBRARY = Path(__file__).parent
+NOTEBOOK = "notebook"  # stands for the notebook's own code among the modules behind it
 
 
 def notebooks(names: Sequence[str] = ()) -> list[Path]:
@@ -37,16 +38,18 @@ def notebooks(names: Sequence[str] = ()) -> list[Path]:
     return [known[name] for name in (names or known)]
 
 
+def modules(path: Path) -> set[str]:
+    """Names of the library modules that a notebook imports, directly or through other modules.
+
+    Imports inside functions count as well, and so do the packages that modules are in.
+    """
+    return set(_trees(_source(path))) - {NOTEBOOK}
+
+
 def code_hash(path: Path) -> str:
     """Hash of a notebook's code cells and of all library modules behind them."""
-    notebook = nbformat.read(path, as_version=4)
-    source = "\n".join(_plain(c.source) for c in notebook.cells if c.cell_type == "code")
-    trees = {"notebook": ast.parse(source)}
-    waiting = [trees["notebook"]]
-    while waiting:
-        for module in _imported(waiting.pop()) - set(trees):
-            trees[module] = ast.parse(_module_file(module).read_text())
-            waiting.append(trees[module])
+    source = _source(path)
+    trees = _trees(source)
     digest = hashlib.sha256()
     for name in sorted(trees):
         digest.update(f"{name}:{_canonical(_without_docstrings(trees[name]))}\n".encode())
@@ -95,15 +98,47 @@ def _plain(source: str) -> str:
     return "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!")))
 
 
-def _imported(tree: ast.AST) -> set[str]:
-    """Library modules that a tree imports by name; ``import diffot.x`` or ``from diffot...``."""
+def _source(path: Path) -> str:
+    notebook = nbformat.read(path, as_version=4)
+    return "\n".join(_plain(c.source) for c in notebook.cells if c.cell_type == "code")
+
+
+def _trees(source: str) -> dict[str, ast.AST]:
+    """Syntax trees of a notebook's code and of the library modules behind it, by name."""
+    trees = {NOTEBOOK: ast.parse(source)}
+    waiting = [NOTEBOOK]
+    while waiting:
+        name = waiting.pop()
+        for module in _imported(trees[name], name) - set(trees):
+            trees[module] = ast.parse(_module_file(module).read_text(encoding="utf-8"))
+            waiting.append(module)
+    return trees
+
+
+def _imported(tree: ast.AST, module: str) -> set[str]:
+    """Library modules that the code of a module imports, and the packages that they are in."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.startswith("diffot") and _module_file(name).exists()}
+        elif isinstance(node, ast.ImportFrom):
+            origin = _origin(node, module)
+            # each name may be a module or something in one
+            names |= {origin} | {f"{origin}.{alias.name}" for alias in node.names}
+    names |= {".".join(parts[:k]) for parts in map(_parts, names) for k in range(1, len(parts))}
+    return {name for name in names if _parts(name)[0] == "diffot" and _module_file(name).exists()}
+
+
+def _parts(name: str) -> list[str]:
+    return name.split(".")
+
+
+def _origin(node: ast.ImportFrom, module: str) -> str:
+    """Full name of what ``from ... import`` imports from, in the code of a module."""
+    if not node.level:
+        return node.module
+    up = node.level - (_module_file(module).name == "__init__.py")
+    return ".".join([*_parts(module)[: len(_parts(module)) - up], *filter(None, [node.module])])
 
 
 def _module_file(name: str) -> Path:

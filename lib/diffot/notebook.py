@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import torch
@@ -24,7 +23,14 @@ from IPython import get_ipython
 from myst_nb import glue
 
 from diffot import seeds
-from diffot.errors import require, unknown_name
+from diffot.errors import (
+    as_number,
+    as_whole_number,
+    require,
+    require_known,
+    require_type,
+    unknown_name,
+)
 from diffot.files import write_whole
 from diffot.paths import HYPOTHESES, NOTEBOOKS, RECORD, RESULTS, ROOT, SCHEDULER, TABLES
 from diffot.sweeps import read_table, sweep
@@ -43,11 +49,12 @@ def declared_parameters(path: Path) -> dict:
     Raises:
         ValueError: if there is no such cell, or it holds anything but literals.
     """
-    cells = nbformat.read(path, as_version=4).cells
-    tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
+    # read as JSON, since nbformat takes seconds to import, and every notebook's kernel comes here
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
     require(len(tagged) == 1, f"{path} has {len(tagged)} cells tagged 'parameters'; expected one")
     parameters = {}
-    for line in ast.parse(tagged[0].source).body:
+    for line in ast.parse("".join(tagged[0]["source"])).body:
         require(
             isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name),
             f"the parameters cell of {path} must hold assignments of literals only",
@@ -88,24 +95,35 @@ def begin(name: str, profile: str, seed: int, **own: object) -> Run:
         own: the notebook's own parameters, by the names they have in its parameters cell.
 
     Raises:
-        ValueError: for an unknown profile or parameter (with the valid ones), or a value of
-            another type than the committed one.
+        TypeError: for a value of another type than the committed one.
+        ValueError: for an unknown notebook, profile or parameter (with the valid ones), and for
+            numbers that are NaN or infinite.
     """
+    require_known(name, "notebook", sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
     declared = declared_parameters(NOTEBOOKS / f"{name}.ipynb")
     given = {"PROFILE": profile, "SEED": seed, **own}
     for unknown in sorted((_injected_names() | set(given)) - set(declared)):
         raise ValueError(unknown_name(f"parameter of {name}", unknown, declared))
     for missing in sorted(set(declared) - set(given)):
         raise ValueError(f"begin() of {name} is not told its parameter {missing}; pass it on")
-    require(profile in PROFILES, unknown_name("profile", profile, PROFILES))
-    for key, value in given.items():
-        wanted = type(declared[key])
-        fits = type(value) is wanted or (wanted is float and type(value) is int)
-        require(fits, f"parameter {key} is {value!r}; expected a value of type {wanted.__name__}")
-    require(seed >= 0, f"parameter SEED is {seed}; expected a whole number of at least 0")
+    require_known(profile, "profile", PROFILES)
+    given = {key: _like(declared[key], value, f"parameter {key}") for key, value in given.items()}
+    as_whole_number(given["SEED"], "parameter SEED", least=0)
     committed = _committed_parameters(name, declared)
-    as_committed = all(committed.get(key) == value for key, value in own.items())
+    as_committed = all(committed.get(key) == given[key] for key in own)
     return Run(name, given, as_committed)
+
+
+def _like(committed: object, value: object, name: str) -> object:
+    """The value of a parameter, of the type of the committed one."""
+    if type(committed) is int:
+        return as_whole_number(value, name)
+    if type(committed) is float:
+        # a whole number stays one, so that the record says what was given
+        return value if type(value) is int else as_number(value, name)
+    kind = type(committed)
+    require_type(value, kind, name, f"a value of type {kind.__name__}")
+    return value
 
 
 class Run:
@@ -116,8 +134,9 @@ class Run:
         self.profile, self.seed = parameters["PROFILE"], parameters["SEED"]
         self._claims: dict[str, dict] = {}
         self._verdicts: dict[str, dict] = {}
-        self._official = as_committed and self.profile == "default" and self.seed == 0
-        self._results = self.path(RESULTS / f"{name}.json")
+        shown = as_committed and self.profile == "default" and self.seed == 0
+        self._recording = shown and bool(os.environ.get(RECORD))
+        self._folder, self._unwritable = Path.cwd(), False
         self._hypotheses = json.loads(HYPOTHESES.read_text())
 
     def generator(self, key: str) -> torch.Generator:
@@ -128,14 +147,43 @@ class Run:
         """The value for the run's profile."""
         return {"fast": fast, "default": default, "full": full}[self.profile]
 
-    def path(self, committed: Path) -> Path:
-        """Where this run writes a file that is committed under this path: there, if this is the
-        run that the book shows (profile default, seed 0, own parameters as committed), else in
-        the working directory, with profile and seed in its name."""
-        if self._official:
+    def save(self, committed: Path, content: bytes) -> Path | None:
+        """Write a file that is committed under this path, and return where it is.
+
+        Only ``make run`` writes it there. Every other run writes to the working directory that it
+        began in, with profile and seed in the name; but among the notebooks themselves, where
+        the committed file can be seen, nothing is written that is the same as it.
+
+        Returns:
+            The path; none if the working directory cannot be written to, which is said once and
+            costs the run nothing else.
+
+        Raises:
+            OSError: if ``make run`` cannot write the file.
+        """
+        if self._recording:
+            target = committed
+        elif self._folder == NOTEBOOKS and _holds(committed, content):
             return committed
-        name = f"{committed.stem}.{self.profile}.seed{self.seed}{committed.suffix}"
-        return Path.cwd() / name
+        else:
+            name = f"{committed.stem}.{self.profile}.seed{self.seed}{committed.suffix}"
+            target = self._folder / name
+        if _holds(target, content):
+            return target
+        try:
+            write_whole(target, content)
+        except OSError as error:
+            message = (
+                f"{target.parent} cannot be written to ({error.strerror}), so {target.name} and "
+                "other files of this run are not kept; work in a folder of your own to keep them"
+            )
+            if self._recording:
+                raise OSError(message) from error
+            if not self._unwritable:
+                print(message)
+            self._unwritable = True
+            return None
+        return target
 
     def table(
         self, name: str, function: Callable[..., dict], tasks: Sequence[dict], again: int
@@ -150,12 +198,17 @@ class Run:
         Args:
             name: of the table's file, without suffix.
             function, tasks: as in :func:`diffot.sweeps.sweep`.
-            again: number of rows computed again, drawn at random by the run's seed.
+            again: number of rows computed again, or all if there are fewer, drawn at random by
+                the run's seed. They are computed in this process, one after the other.
 
         Raises:
+            TypeError: for arguments of the wrong type.
             ClaimError: if a number differs from the table's by more than 1e-3 of it and 1e-9.
-            ValueError, FileNotFoundError: if the committed table lacks a task, or is missing.
+            ValueError, FileNotFoundError: if the committed table is that of another function,
+                damaged, lacks a task, or is missing.
         """
+        require_type(name, str, "name", "the name of a table")
+        again = as_whole_number(again, "again", least=0)
         if self.profile == "full":
             committed = self._as_committed and self.seed == 0
             path = (
@@ -164,10 +217,11 @@ class Run:
             scheduler = os.environ.get(SCHEDULER)
             table = sweep(function, tasks, path, scheduler, note=_commit_and_date())
         else:
-            table = read_table(TABLES / f"{name}.jsonl", tasks)
+            table = read_table(TABLES / f"{name}.jsonl", function, tasks)
         draws = self.generator(f"rows of {name} to compute again")
         chosen = sorted(torch.randperm(len(tasks), generator=draws)[:again].tolist())
-        fresh = sweep(function, [tasks[i] for i in chosen], progress=False)
+        # starting other processes would take longer than most rows
+        fresh = sweep(function, [tasks[i] for i in chosen], jobs=1, progress=False)
         old = table.iloc[chosen].reset_index(drop=True)
         numbers = fresh.select_dtypes("number").columns
         old = old.reindex(columns=numbers)  # NaN where the table lacks a column
@@ -226,8 +280,19 @@ class Run:
 
         Raises:
             ClaimError: if the value is not within its bounds.
-            ValueError: if the claim is incomplete or its name is taken.
+            TypeError: for arguments of the wrong type.
+            ValueError: if the claim is incomplete, its name is taken, or a number is NaN,
+                infinite or out of range.
         """
+        require_type(name, str, "name", "the name of a claim, experiment.what")
+        for text, what in ((says, "says"), (because, "because"), (figure or "", "figure")):
+            require_type(text, str, f"{what} of claim {name}", "a text")
+        value = as_number(value, f"value of claim {name}")
+        at_least = _optional(at_least, f"at_least of claim {name}")
+        at_most = _optional(at_most, f"at_most of claim {name}")
+        uncertainty = _optional(uncertainty, f"uncertainty of claim {name}", at_least=0)
+        n = None if n is None else as_whole_number(n, f"n of claim {name}", least=1)
+        digits = as_whole_number(digits, f"digits of claim {name}", least=1)
         require(name not in self._claims, f"claim {name} is made twice; give each its own name")
         require(
             at_least is not None or at_most is not None,
@@ -239,7 +304,11 @@ class Run:
             self._check_verdict(hypothesis, verdict)
         low = -math.inf if at_least is None else at_least
         high = math.inf if at_most is None else at_most
-        holds = bool(low <= value <= high)
+        require(
+            low <= high,
+            f"claim {name} is to be at least {low:.6g} and at most {high:.6g}, which nothing is",
+        )
+        holds = low <= value <= high
         value = _rounded(value, digits)
         uncertainty = None if uncertainty is None else _rounded(uncertainty, 1)
         record = {
@@ -275,6 +344,7 @@ class Run:
             ValueError: if no claim bears on it, or the name or the verdict is unknown.
         """
         self._check_verdict(hypothesis, verdict)
+        require_type(because, str, "because", "the reason, a text")
         require(
             any(c["hypothesis"] == hypothesis for c in self._claims.values()),
             f"no claim of {self.name} bears on {hypothesis}; make one before judging it",
@@ -283,7 +353,7 @@ class Run:
         print(f"{hypothesis} {verdict}: {because}")
 
     def finish(self) -> None:
-        """Write the claims, to ``data/results`` or elsewhere; see :meth:`path`."""
+        """Write the claims, to ``data/results`` or elsewhere; see :meth:`save`."""
         results = {
             "notebook": self.name,
             "parameters": self.parameters,
@@ -291,18 +361,29 @@ class Run:
             "verdicts": self._verdicts,
         }
         text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-        write_whole(self._results, text.encode())
+        path = self.save(RESULTS / f"{self.name}.json", text.encode())
         held = sum(c["holds"] for c in self._claims.values())
-        print(f"{held} of {len(self._claims)} claims hold; recorded in {self._results.name}")
+        where = "not recorded" if path is None else f"recorded in {path.name}"
+        print(f"{held} of {len(self._claims)} claims hold; {where}")
 
     def _check_verdict(self, hypothesis: str, verdict: str) -> None:
-        known = self._hypotheses
-        require(hypothesis in known, unknown_name("hypothesis", hypothesis, known))
-        require(verdict in VERDICTS, unknown_name("verdict", verdict, VERDICTS))
+        require_known(hypothesis, "hypothesis", self._hypotheses)
+        require_known(verdict, "verdict", VERDICTS)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file has this content."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _optional(value: object, name: str, **bounds: float) -> float | None:
+    return None if value is None else as_number(value, name, **bounds)
 
 
 def _rounded(value: float, digits: int) -> float:
-    require(math.isfinite(value), f"the value {value} of a claim is not a finite number")
     return float(f"{value:.{digits}g}")
 
 

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
+from diffot.errors import as_whole_number, require, require_images, require_type
+
 _PALETTE = sns.color_palette("colorblind", 10).as_hex()
 MODES = [_PALETTE[i] for i in (0, 1, 2, 4)]
 PRIOR = "#8c8c8c"
@@ -64,7 +66,9 @@ def use_style() -> None:
 def panels(
     titles: Sequence[str], width: float = 8.5, height: float = 4.2
 ) -> tuple[Figure, list[Axes]]:
-    """A row of panels, each with a short name above it, lettered if there are several."""
+    """A row of panels, each with a short name above it, lettered if there are several; eight at
+    most."""
+    _require_titles(titles, most=8)
     figure, axes = plt.subplots(1, len(titles), figsize=(width, height), squeeze=False)
     for ax, letter, title in zip(axes[0], "abcdefgh", titles):
         label = f"({letter}) {title}" if len(titles) > 1 else title
@@ -378,7 +382,10 @@ def ends_and_densities(
 def panel_grid(
     titles: Sequence[str], columns: int, width: float = 8.5, height: float = 6.0
 ) -> tuple[Figure, list[Axes]]:
-    """Panels in several rows, lettered row by row, each with a short name above it."""
+    """Panels in several rows, lettered row by row, each with a short name above it; eight at
+    most."""
+    _require_titles(titles, most=8)
+    columns = as_whole_number(columns, "columns", least=1)
     rows = -(-len(titles) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
     for ax, letter, title in zip(axes.flat, "abcdefgh", titles):
@@ -560,10 +567,18 @@ def share_against_sample(
 
 def stacked(titles: Sequence[str], width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Panels one below the other, each of this height, with a name above it."""
+    _require_titles(titles)
     figure, axes = plt.subplots(len(titles), figsize=(width, height * len(titles)), squeeze=False)
     for ax, title in zip(axes.flat, titles):
         ax.set_title(title, loc="left", fontsize="medium")
     return figure, list(axes.flat)
+
+
+def _require_titles(titles: Sequence[str], most: int | None = None) -> None:
+    require_type(titles, (list, tuple), "titles", "a list of texts, one for each panel")
+    for title in titles:
+        require_type(title, str, "one of the titles", "a text")
+    as_whole_number(len(titles), "the number of titles", least=1, most=most)
 
 
 def captioned_images(
@@ -574,6 +589,13 @@ def captioned_images(
     Args:
         images: shape (n, C, s, s), values in [-1, 1] (clipped), C = 1 or 3.
     """
+    require_images(images)
+    require_type(captions, (list, tuple), "captions", "a list of texts, one for each image")
+    require(
+        len(captions) == len(images) > 0,
+        f"there are {len(images)} images and {len(captions)} captions; expected one each",
+    )
+    columns = as_whole_number(columns, "columns", least=1)
     rows = -(-len(images) // columns)
     lines = 1 + max(caption.count("\n") for caption in captions)
     height = rows * (0.95 * width / columns + 0.15 * lines)
@@ -593,6 +615,8 @@ def image_rows(ax: Axes, rows: Mapping[str, Tensor], above: Sequence[str] = ()) 
         rows: images of shape (n, C, s, s), values in [-1, 1] (clipped), C = 1 or 3, s the same in
             all rows.
     """
+    for name, images in rows.items():
+        require_images(images, f"row {name!r}")
     columns = len(next(iter(rows.values())))
     tiles = [_mosaic(images, columns) for images in rows.values()]
     _picture(ax, np.concatenate([np.broadcast_to(t, (*t.shape[:2], 3)) for t in tiles]))

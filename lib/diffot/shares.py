@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scipy.stats import binomtest
 
-from diffot.errors import as_number, as_whole_number
+from diffot.errors import as_number, as_whole_number, require
 
 
 def share_error(share: float, n: int) -> float:
@@ -14,9 +14,10 @@ def share_error(share: float, n: int) -> float:
 
     Args:
         share: from 0 to 1.
-        n: number of cases, at least 1; a float will do, as rows of tables hold them.
+        n: number of cases, at least 1; 20.0 will do, for rows of tables hold floats.
     """
     share, n = as_number(share, "share", at_least=0, at_most=1), as_number(n, "n", at_least=1)
+    require(n.is_integer(), f"n is {n}; expected a whole number of cases")
     return max(share * (1 - share) / n, 1 / n**2) ** 0.5
 
 

@@ -6,7 +6,6 @@ and its row. Numbers are written so that they come back exactly; NaN and infinit
 
 from __future__ import annotations
 
-import fcntl
 import inspect
 import json
 import os
@@ -23,10 +22,12 @@ from typing import BinaryIO
 import joblib
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from diffot.errors import require
+from diffot.errors import as_whole_number, require, require_type
+from diffot.files import check_space
 
 Literal = int | float | str | bool
 
@@ -67,14 +68,19 @@ def sweep(
         One line per task; the columns are the keys of the tasks, then those of the rows.
 
     Raises:
-        ValueError: before anything is computed, for tasks that are no literals, that appear
-            twice or that the function does not take, and for a table of another computation.
+        TypeError, ValueError: before anything is computed, for tasks that are no literals, that
+            appear twice or that the function does not take, and for a table of another
+            computation or one that is damaged.
         BlockingIOError: if another sweep is writing the table.
         RuntimeError: in the end, if tasks failed; names them.
         joblib's ``TerminatedWorkerError``: at once, if a process of this machine dies, for
             want of memory perhaps; the next call continues.
     """
-    tasks = [_checked_task(function, task) for task in tasks]
+    for text, name in ((scheduler or "", "scheduler"), (version, "version"), (note, "note")):
+        require_type(text, str, name, "a text")
+    jobs = as_whole_number(jobs, "jobs", least=-1)
+    require(jobs != 0, "jobs is 0; expected a number of processes, or -1 for one per core")
+    tasks = _checked_tasks(function, tasks)
     keys = [_key(task) for task in tasks]
     twice = [key for key, count in Counter(keys).items() if count > 1]
     require(not twice, f"tasks that appear more than once: {', '.join(twice)}; give each once")
@@ -82,8 +88,8 @@ def sweep(
     with ExitStack() as stack:
         rows, file = {}, None
         if table is not None:
-            file = stack.enter_context(_opened(Path(table)))
-            rows = _read(file, {**_header(function, version), "note": note})
+            file = stack.enter_context(_opened(_path(table)))
+            rows = _read(file, function, {**_header(function, version), "note": note})
         waiting = [i for i, key in enumerate(keys) if key not in rows]
         bar = stack.enter_context(
             tqdm(
@@ -114,17 +120,28 @@ def sweep(
     return pd.DataFrame([{**task, **rows[key]} for task, key in zip(tasks, keys)])
 
 
-def read_table(table: Path, tasks: Sequence[dict]) -> pd.DataFrame:
+def read_table(
+    table: Path, function: Callable[..., dict], tasks: Sequence[dict], version: str = ""
+) -> pd.DataFrame:
     """The rows of these tasks from a table, in their order, without computing anything.
+
+    Args:
+        table, function, tasks, version: as in :func:`sweep`.
 
     Raises:
         FileNotFoundError: if there is no such table.
-        ValueError: if the table lacks a task.
+        TypeError, ValueError: if the tasks are wrong, or the table is one of another function or
+            version, damaged, or lacks a task; names the file and, where there is one, the line.
     """
-    if not Path(table).exists():
+    table = _path(table)
+    tasks = _checked_tasks(function, tasks)
+    if not table.exists():
         raise FileNotFoundError(f"there is no table at {table}; compute it with a sweep")
-    *lines, _ = Path(table).read_bytes().split(b"\n")
-    rows = _rows(str(table), lines)
+    # what follows the last line's end is a line that a sweep is still writing
+    *lines, _ = table.read_bytes().split(b"\n")
+    header = {**_header(function, version), "note": ""}
+    _require_header(str(table), lines[0] if lines else b"", header)
+    rows = _rows(str(table), function, lines)
     missing = [task for task in tasks if _key(task) not in rows]
     require(
         not missing,
@@ -197,11 +214,12 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _dask_backend(scheduler: str) -> Iterator[joblib.parallel.ParallelBackendBase]:
-    """joblib's backend for a Dask cluster, such that a task that Dask gives up has an outcome.
+    """joblib's backend for a Dask cluster, such that a task that Dask gives up has an outcome,
+    and that a single worker gets the tasks.
 
     Dask gives up a task that has lost several workers, or that its workers cannot unpickle.
     joblib 1.6 then sets the exception of the future, but does not call back, and a generator
-    of results waits forever.
+    of results waits forever. With one worker, it computes in this process instead.
     """
     import distributed
     from joblib._dask import DaskDistributedBackend
@@ -218,6 +236,9 @@ def _dask_backend(scheduler: str) -> Iterator[joblib.parallel.ParallelBackendBas
             future.add_done_callback(tell)
             return future
 
+        def effective_n_jobs(self, n_jobs):
+            return max(2, super().effective_n_jobs(n_jobs))
+
     try:
         client = distributed.Client(scheduler, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -232,18 +253,32 @@ def _dask_backend(scheduler: str) -> Iterator[joblib.parallel.ParallelBackendBas
 # Checking.
 
 
+def _path(table: object) -> Path:
+    require_type(table, (str, Path), "table", "the path of a file")
+    return Path(table)
+
+
+def _checked_tasks(function: Callable, tasks: Sequence[dict]) -> list[dict[str, Literal]]:
+    if not callable(function):
+        raise TypeError(f"function is {function!r}; expected a function that returns a row")
+    require_type(tasks, Sequence, "tasks", "a list of dicts of keyword arguments")
+    return [_checked_task(function, task) for task in tasks]
+
+
 def _checked_task(function: Callable, task: dict) -> dict[str, Literal]:
-    require(isinstance(task, dict), f"a task is {task!r}; expected a dict of keyword arguments")
+    require_type(task, dict, "one of the tasks", "a dict of keyword arguments")
     checked = {name: _literal(name, value) for name, value in task.items()}
     try:
         inspect.signature(function).bind(**checked)
     except TypeError as error:
-        raise ValueError(f"the function does not take the task {task}: {error}") from None
+        raise ValueError(
+            f"one of the tasks is {task}, which the function does not take: {error}"
+        ) from None
     return checked
 
 
 def _checked_row(row: dict, task: dict) -> dict[str, Literal]:
-    require(isinstance(row, dict), f"the function returned {row!r}; expected a dict, one row")
+    require_type(row, dict, "what the function returned", "a dict, one row")
     both = sorted(set(row) & set(task))
     require(not both, f"the row repeats {', '.join(both)} of its task; leave that out")
     return {name: _literal(name, value) for name, value in row.items()}
@@ -251,13 +286,10 @@ def _checked_row(row: dict, task: dict) -> dict[str, Literal]:
 
 def _literal(name: str, value: object) -> Literal:
     """The value as one of Python's own; numbers of numpy and torch are converted."""
-    require(isinstance(name, str), f"{name!r} is no name; expected a string")
+    require_type(name, str, "a key", "a name, a string")
     if getattr(value, "ndim", None) == 0:
         value = value.item()
-    require(
-        type(value) in (int, float, str, bool),
-        f"{name} is {value!r}, of type {type(value).__name__}; expected a number or a string",
-    )
+    require_type(value, (int, float, str, bool), name, "a number or a string")
     return value
 
 
@@ -305,18 +337,23 @@ def _header(function: Callable, version: str) -> dict[str, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(
-                f"another sweep is writing {path}; wait for it, or give another table"
-            ) from None
-        yield file
+    check_space(path.parent, 0)
+    # the file of the lock stays, since removing it could let two in
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError(
+            f"another sweep is writing {path}; wait for it, or give another table"
+        ) from None
+    try:
+        with open(path, "a+b") as file:
+            yield file
+    finally:
+        lock.release()
 
 
-def _read(file: BinaryIO, header: dict[str, str]) -> dict[str, dict[str, Literal]]:
+def _read(file: BinaryIO, function: Callable, header: dict) -> dict[str, dict[str, Literal]]:
     """Rows by the key of their task. Leaves the file with the header and whole lines only."""
     file.seek(0)
     *lines, rest = file.read().split(b"\n")
@@ -326,6 +363,7 @@ def _read(file: BinaryIO, header: dict[str, str]) -> dict[str, dict[str, Literal
     else:
         # Nothing but the beginning of a header: this sweep was killed at its very start.
         require(expected.startswith(rest), f"{file.name} is not the table of a sweep")
+    rows = _rows(file.name, function, lines)
     if rest:
         warnings.warn(
             f"{file.name} ends in half a line, which is dropped; its task is computed again",
@@ -334,21 +372,29 @@ def _read(file: BinaryIO, header: dict[str, str]) -> dict[str, dict[str, Literal
         file.truncate(sum(len(line) + 1 for line in lines))
     if not lines:
         _append(file, header)
-    return _rows(file.name, lines)
+    return rows
 
 
-def _rows(name: str, lines: list[bytes]) -> dict[str, dict[str, Literal]]:
+def _rows(name: str, function: Callable, lines: list[bytes]) -> dict[str, dict[str, Literal]]:
     """Rows by the key of their task, from the whole lines of a table."""
-    rows = {}
+    rows, places = {}, {}
     for number, line in enumerate(lines[1:], start=2):
+        place = f"line {number} of {name}"
         try:
             entry = json.loads(line)
-            rows[_key(entry["task"])] = entry["row"]
-        except (ValueError, TypeError, KeyError):
+            task, row = entry["task"], entry["row"]
+            key, row = _key(_checked_task(function, task)), _checked_row(row, task)
+        except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f"line {number} of {name} is not a task with its row: {line[:60]!r}; "
+                f"{place} is not a task of this function with its row: {line[:60]!r} ({error}); "
                 "repair or delete that line"
             ) from None
+        require(
+            key not in rows,
+            f"{place} repeats the task of line {places.get(key)}: {line[:60]!r}; delete the one "
+            "that is wrong",
+        )
+        rows[key], places[key] = row, number
     return rows
 
 
@@ -359,13 +405,14 @@ def _require_header(name: str, line: bytes, header: dict[str, str]) -> None:
         found = None
     require(
         isinstance(found, dict) and set(found) == set(header),
-        f"{name} is not the table of a sweep; give another path",
+        f"{name} is not the table of a sweep: line 1 is {line[:60]!r}; expected function, "
+        "version and note; give another path",
     )
     require(
         all(found[key] == header[key] for key in ("function", "version")),
-        f"{name} is the table of {found['function']}, version {found['version']!r}; expected "
-        f"{header['function']}, version {header['version']!r}; give another path, or delete the "
-        "table if it is out of date",
+        f"{name} is the table of {found['function']}, version {found['version']!r}, by line 1; "
+        f"expected {header['function']}, version {header['version']!r}; give another path, or "
+        "delete the table if it is out of date",
     )
 
 
