@@ -16,7 +16,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffot.errors import require, require_alike, require_finite
+from diffot.errors import (
+    as_number,
+    as_tensor,
+    as_whole_number,
+    require,
+    require_alike,
+    require_batch,
+    require_box,
+    require_finite,
+    require_generator,
+    require_tensor,
+)
 
 Box = tuple[float, float, float, float]
 
@@ -60,20 +71,16 @@ def box_mask(box: Box, size: int, soft: float = 0.0) -> Tensor:
     Raises:
         ValueError: if the box is none, covers no pixel, or is too small for soft edges.
     """
-    left, top, right, bottom = _checked(box)
-    require(size >= 1, f"size is {size}; expected at least 1")
-    shorter = min(right - left, bottom - top)
-    require(
-        0 <= soft <= shorter,
-        f"soft is {soft}; expected between 0 and {shorter:.3g}, the shorter side of {box}",
-    )
+    left, top, right, bottom = require_box(box, "box")
+    size = as_whole_number(size, "size", least=1)
+    soft = as_number(soft, "soft", at_least=0, at_most=min(right - left, bottom - top))
     centers = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     across = _interval(centers, left, right, soft)
     down = _interval(centers, top, bottom, soft)
     mask = (down[:, None] * across).float()[None]
     require(
         bool((mask > 0).any()),
-        f"the box {box} holds the center of no pixel at size {size}; take a larger box",
+        f"box {box} holds the center of no pixel at size {size}; take a larger box",
     )
     return mask
 
@@ -84,14 +91,14 @@ def channel_mask(mask: Tensor, channel: int, channels: int = 3) -> Tensor:
     Args:
         channel: its number, from 0; of an image in color red, green or blue.
     """
+    require_tensor(mask, "mask", "a floating-point tensor of shape (1, H, W)")
     require(
-        isinstance(mask, Tensor) and mask.ndim == 3 and len(mask) == 1,
+        mask.ndim == 3 and len(mask) == 1,
         f"mask has shape {tuple(mask.shape)}; expected (1, H, W), the same for all channels",
     )
-    require(
-        0 <= channel < channels,
-        f"channel is {channel}; expected 0 to {channels - 1}, for {channels} channels",
-    )
+    _require_unit_interval(mask)
+    channels = as_whole_number(channels, "channels", least=1)
+    channel = as_whole_number(channel, "channel", least=0, most=channels - 1)
     alone = mask.new_zeros(channels, *mask.shape[1:])
     alone[channel] = mask[0]
     return alone
@@ -109,12 +116,13 @@ def elsewhere(box: Box, generator: torch.Generator, avoid: Sequence[Box] = ()) -
     Raises:
         ValueError: if there is no free place.
     """
-    left, top, right, bottom = _checked(box)
+    left, top, right, bottom = require_box(box, "box")
+    require_generator(generator)
     width, height = right - left, bottom - top
     # its top left corner must stay out of these rectangles
     taken = [
         (a - width, b - height, c, d)
-        for a, b, c, d in [_checked(other) for other in (box, *avoid)]
+        for a, b, c, d in [box, *(require_box(other, "a box of avoid") for other in avoid)]
     ]
     # between the rectangles' edges lie cells that are free or taken as a whole
     xs = _cuts([x for rectangle in taken for x in rectangle[0::2]], 1 - width)
@@ -150,12 +158,12 @@ def in_sigmas(shift: float, m: int) -> float:
     resolution. The thesis' largest over a whole latent, 0.02 for each of 256 x 256 x 3 values
     (figure 5.10), are 8.9.
     """
-    return shift * _root(m)
+    return as_number(shift, "shift") * _root(m)
 
 
 def per_value(sigmas: float, m: int) -> float:
     r"""The shift :math:`\lambda` of each of m values that is ``sigmas`` of :func:`in_sigmas`."""
-    return sigmas / _root(m)
+    return as_number(sigmas, "sigmas") / _root(m)
 
 
 def coordinate(z: Tensor, mask: Tensor) -> Tensor:
@@ -189,7 +197,7 @@ def shift(z: Tensor, mask: Tensor, sigmas: float | Tensor) -> Tensor:
         Shape (B, C, H, W).
     """
     u = _direction(z, mask)
-    s = torch.as_tensor(sigmas, dtype=z.dtype, device=z.device)
+    s = as_tensor(sigmas, "sigmas", z.dtype).to(z.device)
     require(
         s.ndim == 0 or s.shape == z.shape[:1],
         f"sigmas has shape {tuple(s.shape)} for {len(z)} latents; expected a number, or one for "
@@ -211,8 +219,8 @@ def transfer(recipient: Tensor, donor: Tensor, mask: Tensor) -> Tensor:
     Args:
         recipient: shape (B, C, H, W). donor: the same shape and type.
     """
-    require_latents(recipient, "recipient")
-    require_latents(donor, "donor")
+    require_batch(recipient, "recipient", "(B, C, H, W)")
+    require_batch(donor, "donor", "(B, C, H, W)")
     require_alike(recipient, donor, ("recipient", "donor"))
     m = checked_mask(mask, recipient)
     return m.sqrt() * donor + (1 - m).sqrt() * recipient
@@ -221,58 +229,39 @@ def transfer(recipient: Tensor, donor: Tensor, mask: Tensor) -> Tensor:
 # --- Checks -----------------------------------------------------------------------------------
 
 
-def require_latents(z: Tensor, name: str) -> None:
-    """Require a finite floating-point tensor with one latent per row."""
-    require(
-        isinstance(z, Tensor) and z.is_floating_point() and z.ndim >= 2,
-        f"{name} is not a floating-point tensor of shape (B, C, H, W); "
-        f"for one latent, use {name}[None]",
-    )
-    require_finite(z, name)
-
-
 def checked_mask(mask: Tensor, z: Tensor) -> Tensor:
     """A mask in the type and on the device of the latents that it is for.
 
     Raises:
+        TypeError: if it is no floating-point tensor.
         ValueError: if it does not fit their shape or has values outside [0, 1].
     """
-    require(
-        isinstance(mask, Tensor) and mask.is_floating_point(),
-        f"mask is {mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}; expected a "
-        "floating-point tensor with values in [0, 1], such as (share >= 0.5).float()",
-    )
+    wanted = "a floating-point tensor with values in [0, 1], such as (share >= 0.5).float()"
+    require_tensor(mask, "mask", wanted)
     channels, *sides = z.shape[1:]
     require(
         mask.ndim == z.ndim - 1 and list(mask.shape[1:]) == sides and len(mask) in (1, channels),
         f"mask has shape {tuple(mask.shape)}; expected {(1, *sides)} or {(channels, *sides)}, "
         f"for latents of shape {tuple(z.shape)}",
     )
+    _require_unit_interval(mask)
+    return mask.to(z)
+
+
+def _require_unit_interval(mask: Tensor) -> None:
     require_finite(mask, "mask")
     require(
         bool(((mask >= 0) & (mask <= 1)).all()),
         f"mask has values from {mask.min():.6g} to {mask.max():.6g}; expected 0 to 1",
     )
-    return mask.to(z)
 
 
 def _direction(z: Tensor, mask: Tensor) -> Tensor:
     """The mask as a unit vector among the latents, shape (C, H, W)."""
-    require_latents(z, "z")
+    require_batch(z, "z", "(B, C, H, W)")
     m = checked_mask(mask, z).expand(z.shape[1:])
     require(bool((m > 0).any()), "mask is 0 everywhere, which is no direction to move in")
     return m / m.norm()
-
-
-def _checked(box: Box) -> Box:
-    require(len(box) == 4, f"box {box} has {len(box)} numbers; expected left, top, right, bottom")
-    left, top, right, bottom = box
-    require(
-        0 <= left < right <= 1 and 0 <= top < bottom <= 1,
-        f"box {box} is none; expected (left, top, right, bottom) with 0 <= left < right <= 1 and "
-        "0 <= top < bottom <= 1, relative to the image",
-    )
-    return (left, top, right, bottom)
 
 
 def _interval(x: Tensor, start: float, end: float, soft: float) -> Tensor:
@@ -291,5 +280,4 @@ def _cuts(edges: Sequence[float], end: float) -> list[float]:
 
 
 def _root(m: int) -> float:
-    require(m >= 1, f"m is {m}; expected the number of values that are shifted, at least 1")
-    return math.sqrt(m)
+    return math.sqrt(as_whole_number(m, "m", least=1))

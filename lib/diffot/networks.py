@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffot.errors import require, unknown_name
+from diffot.errors import (
+    as_number,
+    as_whole_number,
+    require,
+    require_known,
+    require_tensor,
+    require_type,
+    unknown_name,
+)
 
 ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
@@ -38,9 +46,11 @@ class MLP(nn.Module):
         activate_output: bool = False,
     ):
         super().__init__()
-        require(activation in ACTIVATIONS, unknown_name("activation", activation, ACTIVATIONS))
-        require(dim >= 1 and frequencies >= 0, f"dim {dim}, frequencies {frequencies}: too small")
-        self.dim, self.input_scale = dim, input_scale
+        require_known(activation, "activation", ACTIVATIONS)
+        dim = as_whole_number(dim, "dim", least=1)
+        frequencies = as_whole_number(frequencies, "frequencies", least=0)
+        widths = _widths(widths)
+        self.dim, self.input_scale = dim, as_number(input_scale, "input_scale")
         self.register_buffer(
             "frequencies", math.pi / 2 * 2.0 ** torch.arange(frequencies), persistent=False
         )
@@ -52,6 +62,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, share: Tensor) -> Tensor:
         """Map x of shape (B, d) at relative times t/T of shape (B,) to shape (B, d)."""
+        require_tensor(x, "x")
         require(
             x.ndim == 2 and x.shape[1] == self.dim,
             f"x has shape {tuple(x.shape)}; expected (B, {self.dim})",
@@ -99,17 +110,24 @@ class UNet(nn.Module):
         labels: Mapping[str, int] | None = None,
     ):
         super().__init__()
-        require(activation in ACTIVATIONS, unknown_name("activation", activation, ACTIVATIONS))
+        require_known(activation, "activation", ACTIVATIONS)
+        channels = as_whole_number(channels, "channels", least=1)
+        groups = as_whole_number(groups, "groups", least=1)
+        blocks = as_whole_number(blocks, "blocks", least=1)
+        embedding = as_whole_number(embedding, "embedding", least=2)
+        require(embedding % 2 == 0, f"embedding is {embedding}; expected an even number")
+        widths, middle = _widths(widths), _widths(middle, "middle")
         require(
             len(widths) >= 1 and all(width % groups == 0 for width in [*widths, *middle]),
             f"widths {tuple(widths)} and middle {tuple(middle)}; expected at least one level and "
             f"multiples of groups = {groups}",
         )
-        require(
-            blocks >= 1 and embedding % 2 == 0,
-            f"blocks is {blocks} and embedding {embedding}; expected at least 1, and even",
-        )
-        self.channels, self.labels = channels, dict(labels or {})
+        require_type(labels, (Mapping, type(None)), "labels", "a dict such as {'smile': 2}")
+        self.channels = channels
+        self.labels = {
+            name: as_whole_number(classes, f"labels[{name!r}]", least=1)
+            for name, classes in (labels or {}).items()
+        }
         self.activation = ACTIVATIONS[activation]()
         half = embedding // 2
         # angles per unit of t/T, from 1000 radians down to a tenth of one
@@ -155,6 +173,7 @@ class UNet(nn.Module):
             labels: whole numbers, shape (B,), for some or all attributes; -1 and an attribute
                 that is left out mean "not said".
         """
+        require_tensor(x, "x")
         step = 2 ** len(self.up)
         require(
             x.ndim == 4
@@ -188,9 +207,14 @@ class UNet(nn.Module):
         told = self.time(torch.cat([angle.sin(), angle.cos()], 1))
         unsaid = torch.full(share.shape, -1, device=share.device)
         for name, classes in self.labels.items():
-            index = labels.get(name, unsaid)
+            index = labels.get(name, unsaid).long()
             told = told + self.label[name](torch.where(index < 0, classes, index))
         return told
+
+
+def _widths(widths: Sequence[int], name: str = "widths") -> list[int]:
+    require_type(widths, (list, tuple), name, "widths of layers, such as (32, 64)")
+    return [as_whole_number(width, f"a width of {name}", least=1) for width in widths]
 
 
 class ResidualBlock(nn.Module):

@@ -20,7 +20,15 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from diffot.errors import require, require_points, unknown_name
+from diffot.errors import (
+    as_classes,
+    as_tensor,
+    as_whole_number,
+    require,
+    require_batch,
+    require_known,
+    require_type,
+)
 from diffot.mixtures import GaussianMixture
 from diffot.schedules import Schedule, Time
 
@@ -30,15 +38,22 @@ PREDICTIONS = ("eps", "v")
 def _amplitudes(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
     """alpha_t and sigma_t, shaped to multiply x of shape (B, *d)."""
     alpha_bar = schedule.alpha_bar_at(t)
-    require(
-        alpha_bar.ndim == 0 or alpha_bar.shape == x.shape[:1],
-        f"t has shape {tuple(alpha_bar.shape)} for {len(x)} points; "
-        "expected one time, or one for each point",
-    )
+    if alpha_bar.ndim and alpha_bar.shape != x.shape[:1]:
+        raise ValueError(
+            f"t has shape {tuple(alpha_bar.shape)} for {len(x)} points; "
+            "expected one time, or one for each point"
+        )
     alpha_bar = alpha_bar.to(x.device)
     if alpha_bar.ndim:
         alpha_bar = alpha_bar.reshape(-1, *[1] * (x.ndim - 1))
     return alpha_bar.sqrt().to(x.dtype), (1 - alpha_bar).sqrt().to(x.dtype)
+
+
+def _require_noise(sigma: Tensor) -> None:
+    if not bool((sigma > 0).all()):
+        raise ValueError(
+            "t is 0, where there is no noise to be told from the data; expected a time above 0"
+        )
 
 
 class NoisePredictor(ABC):
@@ -65,6 +80,8 @@ class ExactPredictor(NoisePredictor):
     """The best possible noise predictor for data drawn from a Gaussian mixture."""
 
     def __init__(self, mixture: GaussianMixture, schedule: Schedule):
+        require_type(mixture, GaussianMixture, "mixture", "a GaussianMixture")
+        require_type(schedule, Schedule, "schedule", "a Schedule")
         self.mixture, self.schedule = mixture, schedule
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:
@@ -83,31 +100,50 @@ class EmpiricalPredictor(NoisePredictor):
 
     :math:`\hat x_0 = \sum_i r_i(x) x^{(i)}` with
     :math:`r \propto \exp(-\|x - \alpha_t x^{(i)}\|^2 / 2 \sigma_t^2)`: what an infinitely
-    flexible network would learn, and a sampler that can only reproduce the data.
+    flexible network would learn, and a sampler that can only reproduce the data. Computed in
+    float64 about the mean of the points. There is no answer at t = 0, where only the points
+    themselves have a probability.
 
     Args:
         points: shape (N, *d).
     """
 
     def __init__(self, points: Tensor, schedule: Schedule):
+        require_batch(points, "points", "(N, *d)")
         require(
-            points.ndim >= 2 and len(points) >= 1,
-            f"points have shape {tuple(points.shape)}; expected (N, *d) with N >= 1",
+            len(points) >= 1,
+            f"points has shape {tuple(points.shape)}; expected (N, *d) with N >= 1",
         )
-        require_points(points.flatten(1), name="points")
+        require_type(schedule, Schedule, "schedule", "a Schedule")
         self.points, self.schedule = points, schedule
+        flat = points.flatten(1).double()
+        self._mean = flat.mean(0)
+        self._deviations = flat - self._mean
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:
-        alpha, sigma = _amplitudes(self.schedule, x, t)
-        return (x - alpha * self.denoised(x, t)) / sigma
+        x_0, flat, alpha, sigma = self._posterior_mean(x, t)
+        return ((flat - alpha * x_0) / sigma).reshape(x.shape).to(x)
 
     def denoised(self, x: Tensor, t: Time) -> Tensor:
-        flat, data = x.flatten(1), self.points.flatten(1).to(x)
-        require_points(flat, data.shape[1])
+        return self._posterior_mean(x, t)[0].reshape(x.shape).to(x)
+
+    def _posterior_mean(self, x: Tensor, t: Time) -> tuple[Tensor, ...]:
+        """The denoised points and x, float64 of shape (B, d), with alpha and sigma."""
+        require_batch(x)
+        require(
+            x.shape[1:] == self.points.shape[1:],
+            f"x has shape {tuple(x.shape)}; expected (B, *d) with "
+            f"d = {tuple(self.points.shape[1:])}, the shape of the points",
+        )
+        flat = x.flatten(1).to(self._mean)
         alpha, sigma = _amplitudes(self.schedule, flat, t)
+        _require_noise(sigma)
         # |x - alpha x_i|^2 without the term that is the same for all i
-        squares = alpha**2 * (data**2).sum(1) - 2 * alpha * flat @ data.T
-        return (torch.softmax(-squares / (2 * sigma**2), 1) @ data).reshape(x.shape)
+        deviations = self._deviations
+        products = (flat - alpha * self._mean) @ deviations.T
+        squares = alpha**2 * deviations.square().sum(1) - 2 * alpha * products
+        x_0 = self._mean + torch.softmax(-squares / (2 * sigma**2), 1) @ deviations
+        return x_0, flat, alpha, sigma
 
 
 class NetworkPredictor(NoisePredictor):
@@ -130,34 +166,46 @@ class NetworkPredictor(NoisePredictor):
         prediction: str = "eps",
         labels: Mapping[str, int | Tensor] | None = None,
     ):
-        require(prediction in PREDICTIONS, unknown_name("prediction", prediction, PREDICTIONS))
+        require_type(network, nn.Module, "network", "a torch.nn.Module")
+        require_type(schedule, Schedule, "schedule", "a Schedule")
+        require_known(prediction, "prediction", PREDICTIONS)
         self.network, self.schedule, self.prediction = network, schedule, prediction
-        self.labels = dict(labels or {})
+        self.labels = self._checked(labels) if labels else {}
 
     def given(self, labels: Mapping[str, int | Tensor]) -> NetworkPredictor:
         """The predictor of the images with these labels, of a conditional network.
 
         Args:
             labels: the class of each attribute, a whole number for all images or one for each,
-                shape (B,), as in ``{"smile": 1}``. Attributes that are left out stay free.
+                shape (B,), as in ``{"smile": 1}``; truth values are the classes 0 and 1. -1 and
+                attributes that are left out stay free.
 
         Raises:
             ValueError: if the network is not conditional, for an attribute that it does not know
                 and for a class out of range.
         """
+        return NetworkPredictor(self.network, self.schedule, self.prediction, labels)
+
+    def _checked(self, labels: Mapping[str, int | Tensor]) -> dict[str, Tensor]:
+        """The labels as int64, of no dimension or of shape (B,)."""
+        require_type(labels, Mapping, "labels", "a dict such as {'smile': 1}")
         known = getattr(self.network, "labels", {})
-        require(bool(known), "this network was not trained with labels; use it without given()")
+        require(
+            bool(known),
+            "labels are given, but the network was not trained with any; leave them out",
+        )
+        checked = {}
         for name, value in labels.items():
-            require(name in known, unknown_name("label", name, known))
-            value = torch.as_tensor(value)
+            require_known(name, "label", known)
+            value = torch.as_tensor(value) if isinstance(value, bool) else as_tensor(value, name)
+            classes = as_classes(value.reshape(-1), f"label {name}")
             require(
-                not value.is_floating_point()
-                and value.ndim <= 1
-                and bool(((value >= -1) & (value < known[name])).all()),
+                value.ndim <= 1 and bool(((classes >= -1) & (classes < known[name])).all()),
                 f"label {name} is {value.tolist()}; expected whole numbers from 0 to "
                 f"{known[name] - 1}, one or one for each image (-1: not said)",
             )
-        return NetworkPredictor(self.network, self.schedule, self.prediction, labels)
+            checked[name] = classes.reshape(value.shape)
+        return checked
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:
         output = self._output(x, t)
@@ -174,19 +222,19 @@ class NetworkPredictor(NoisePredictor):
 
     def _output(self, x: Tensor, t: Time) -> Tensor:
         weight = next(self.network.parameters())
-        t = torch.as_tensor(t, dtype=torch.float64)
-        require(
-            bool(((t > 0) & (t <= self.schedule.T)).all()),
-            f"t runs from {t.min():.6g} to {t.max():.6g}; "
-            f"expected 0 < t <= T = {self.schedule.T}",
-        )
+        t = as_tensor(t, "t", torch.float64)
+        if not bool(((t > 0) & (t <= self.schedule.T)).all()):
+            raise ValueError(
+                f"t runs from {t.min():.6g} to {t.max():.6g}; "
+                f"expected 0 < t <= T = {self.schedule.T}"
+            )
         share = t.round().clamp(min=1) / self.schedule.T
         share = share.to(weight.device, weight.dtype).expand(len(x))
         inputs = [x.to(weight.device, weight.dtype), share]
         if self.labels:
             inputs.append(
                 {
-                    name: torch.as_tensor(value, device=weight.device).expand(len(x))
+                    name: value.to(weight.device).expand(len(x))
                     for name, value in self.labels.items()
                 }
             )
@@ -194,26 +242,47 @@ class NetworkPredictor(NoisePredictor):
 
 
 class _FunctionPredictor(NoisePredictor):
-    def __init__(self, function: Callable[[Tensor, Time], Tensor], schedule: Schedule):
-        self.function, self.schedule = function, schedule
+    def __init__(
+        self, function: Callable[[Tensor, Time], Tensor], schedule: Schedule, first: int
+    ):
+        self.function, self.schedule, self.first = function, schedule, first
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:
-        return self.function(x, t)
+        return self.function(x, t - 1 + self.first)
 
 
 def as_predictor(
-    function: Callable[[Tensor, Time], Tensor], schedule: Schedule
+    function: Callable[[Tensor, Time], Tensor], schedule: Schedule, first: int = 1
 ) -> NoisePredictor:
-    """Lift any function ``(x, t) -> eps``, a model of another library say, to a predictor."""
-    return _FunctionPredictor(function, schedule)
+    r"""Lift any function ``(x, t) -> eps``, a model of another library say, to a predictor.
+
+    Here t runs over 1, ..., T: at t = 1 the data have seen one step of noise, and
+    :math:`\bar\alpha_0 = 1`. Many libraries, diffusers among them, count the same levels from 0
+    to T - 1, and a model of theirs asked at t would be told too much noise by one step.
+
+    Args:
+        function: called with x of shape (B, *d) and the time.
+        first: what the function calls the first noisy level: 1 as here, or 0.
+    """
+    require_type(function, Callable, "function", "a function (x, t) -> eps")
+    require_type(schedule, Schedule, "schedule", "a Schedule")
+    return _FunctionPredictor(function, schedule, as_whole_number(first, "first", 0, 1))
 
 
 def score(predictor: NoisePredictor, x: Tensor, t: Time) -> Tensor:
-    r"""Score :math:`\nabla \log p_t(x) = -\hat\varepsilon / \sigma_t`, of the shape of x."""
-    return -predictor(x, t) / _amplitudes(predictor.schedule, x, t)[1]
+    r"""Score :math:`\nabla \log p_t(x) = -\hat\varepsilon / \sigma_t`, of the shape of x.
+
+    Raises:
+        ValueError: at t = 0, where this is 0 / 0.
+    """
+    require_type(predictor, NoisePredictor, "predictor", "a NoisePredictor")
+    sigma = _amplitudes(predictor.schedule, x, t)[1]
+    _require_noise(sigma)
+    return -predictor(x, t) / sigma
 
 
 def velocity(predictor: NoisePredictor, x: Tensor, t: Time) -> Tensor:
     r"""Velocity :math:`v = \alpha_t \hat\varepsilon - \sigma_t \hat x_0`, of the shape of x."""
+    require_type(predictor, NoisePredictor, "predictor", "a NoisePredictor")
     alpha, sigma = _amplitudes(predictor.schedule, x, t)
     return alpha * predictor(x, t) - sigma * predictor.denoised(x, t)

@@ -1,9 +1,10 @@
 r"""Samplers: from noise x_T to data x_0 with a noise predictor.
 
-They take any :class:`~diffot.predictors.NoisePredictor`, work on any device, in the type of
-``x_T`` and under autograd (wrap calls in ``torch.no_grad()`` where gradients are not wanted), and
-never clip. Steps are taken with the denoised point, so that nothing is divided by a small
-:math:`\sqrt{\bar\alpha_T}` where the predictor knows that point.
+They take any :class:`~diffot.predictors.NoisePredictor`, work on any device and under autograd
+(wrap calls in ``torch.no_grad()`` where gradients are not wanted), and never clip. The result has
+the type of ``x_T``; on the way, points are kept in float32 at least, for a step may be smaller
+than half precision resolves. Steps are taken with the denoised point, so that nothing is divided
+by a small :math:`\sqrt{\bar\alpha_T}` where the predictor knows that point.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from diffot.errors import require, require_alike, require_finite
+from diffot.errors import (
+    as_number,
+    require_alike,
+    require_batch,
+    require_generator,
+    require_known,
+    require_type,
+)
 from diffot.latents import checked_mask
 from diffot.predictors import NoisePredictor
 from diffot.schedules import Schedule, timesteps
@@ -23,22 +31,13 @@ from diffot.schedules import Schedule, timesteps
 Level = tuple[float, float]  # alpha_t and sigma_t
 
 
-def _check_start(x: Tensor, name: str = "x_T") -> None:
-    require(
-        isinstance(x, Tensor) and x.is_floating_point() and x.ndim >= 2,
-        f"{name} is not a floating-point tensor of shape (B, *d); "
-        f"for one point, use {name}[None]",
+def _start(predictor: NoisePredictor, x: Tensor, name: str = "x_T") -> Tensor:
+    """The points to start from, in float32 at least."""
+    require_type(
+        predictor, NoisePredictor, "predictor", "a NoisePredictor; as_predictor makes one"
     )
-    require_finite(x, name)
-
-
-def _need(generator: torch.Generator | None, sampler: str) -> torch.Generator:
-    require(
-        generator is not None,
-        f"{sampler} draws random numbers and got no generator; "
-        "pass generator=torch.Generator().manual_seed(0), or any other seed",
-    )
-    return generator
+    require_batch(x, name)
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -100,7 +99,7 @@ def ddim(
         ValueError: for a bad start, number of steps or eta, or a missing generator.
     """
     states = _ddim_states(predictor, x_T, steps, eta, generator)
-    return deque(states, maxlen=1).pop()
+    return deque(states, maxlen=1).pop().to(x_T.dtype)
 
 
 def ddim_path(
@@ -111,7 +110,8 @@ def ddim_path(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """All points that :func:`ddim` visits, from x_T on, shape (steps+1, B, *d)."""
-    return torch.stack(list(_ddim_states(predictor, x_T, steps, eta, generator)))
+    states = _ddim_states(predictor, x_T, steps, eta, generator)
+    return torch.stack(list(states)).to(x_T.dtype)
 
 
 def _ddim_states(
@@ -121,12 +121,11 @@ def _ddim_states(
     eta: float,
     generator: torch.Generator | None,
 ) -> Iterator[Tensor]:
-    _check_start(x_T)
-    require(0 <= eta <= 1, f"eta is {eta}; expected a number between 0 and 1")
-    if eta > 0:
-        _need(generator, f"ddim with eta = {eta}")
+    x = _start(predictor, x_T)
+    eta = as_number(eta, "eta", at_least=0, at_most=1)
+    if eta > 0 or generator is not None:
+        require_generator(generator)
     times, levels = _path(predictor.schedule, steps)
-    x = x_T
     yield x
     for t, here, there in zip(times, levels, levels[1:]):
         fresh = eta * there[1] / here[1] * (1 - (here[0] / there[0]) ** 2) ** 0.5
@@ -177,24 +176,25 @@ def hold(
     Raises:
         ValueError: for bad points, masks or numbers of steps.
     """
-    _check_start(x_T)
-    _check_start(x_0, "x_0")
+    start, image = _start(predictor, x_T), _start(predictor, x_0, "x_0")
     require_alike(x_0, x_T, ("x_0", "x_T"))
-    mask = checked_mask(mask, x_T)
+    mask = checked_mask(mask, start)
+    if generator is not None:
+        require_generator(generator)
     times, levels = _path(predictor.schedule, steps)
     alpha, sigma = levels[0]
-    noise = (x_T - alpha * x_0) / sigma
+    noise = (start - alpha * image) / sigma
 
     def held(x: Tensor, level: Level) -> Tensor:
         """x with the values that the mask holds on their path."""
         epsilon = noise if generator is None else _noise_like(x, generator)
-        known = level[0] * x_0 + level[1] * epsilon
+        known = level[0] * image + level[1] * epsilon
         return torch.lerp(known, x, mask.expand_as(x))
 
-    x = held(x_T, levels[0])
+    x = held(start, levels[0])
     for t, here, there in zip(times, levels, levels[1:]):
         x = held(_step(x, predictor.denoised(x, t), here, there), there)
-    return x
+    return x.to(x_T.dtype)
 
 
 def invert(predictor: NoisePredictor, x_0: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
@@ -226,16 +226,15 @@ def invert(predictor: NoisePredictor, x_0: Tensor, steps: int | Sequence[float] 
     Raises:
         ValueError: for a bad start or number of steps.
     """
-    _check_start(x_0, "x_0")
+    x = _start(predictor, x_0, "x_0")
     times, levels = _path(predictor.schedule, steps, backwards=True)
-    x = x_0
     if times[0] == 0:
         alpha = levels[1][0]
         x = x + alpha * (x - predictor.denoised(x, times[1]))
         times, levels = times[1:], levels[1:]
     for t, here, there in zip(times, levels, levels[1:]):
         x = _step(x, predictor.denoised(x, t), here, there)
-    return x
+    return x.to(x_0.dtype)
 
 
 def heun(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
@@ -263,17 +262,16 @@ def heun(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float] = 
     Raises:
         ValueError: for a bad start or number of steps.
     """
-    _check_start(x_T)
+    x = _start(predictor, x_T)
     times, levels = _path(predictor.schedule, steps)
-    x = x_T
     for i, (here, there) in enumerate(zip(levels, levels[1:])):
         x_0 = predictor.denoised(x, times[i])
         guess = _step(x, x_0, here, there)
         if times[i + 1] == 0:
-            return guess
+            return guess.to(x_T.dtype)
         x_0 = (x_0 + predictor.denoised(guess, times[i + 1])) / 2
         x = _step(x, x_0, here, there)
-    return x
+    return x.to(x_T.dtype)
 
 
 def dpm_solver(
@@ -290,11 +288,17 @@ def dpm_solver(
     The first step has no previous point, and in the last, to time 0, h is infinite; these two are
     DDIM. What the last one does to the order is said in :func:`heun`.
 
+    The factor :math:`h_i / 2 h_{i-1}` is 1/2 for steps that are equal in :math:`\lambda`. Where a
+    step is much longer than the one before, the method overshoots: from a factor of 1 on, two
+    steps in a row that differ more than twofold, it extrapolates by more than all that the last
+    step has changed. Such jumps in given times cost more than the second order gains; let
+    :math:`\lambda` steps grow slowly, or take :func:`heun`, which only interpolates.
+
     Arguments, result and errors are those of :func:`heun`.
     """
-    _check_start(x_T)
+    x = _start(predictor, x_T)
     times, levels = _path(predictor.schedule, steps)
-    x, previous, h_previous = x_T, None, 0.0
+    previous, h_previous = None, 0.0
     for t, here, there in zip(times, levels, levels[1:]):
         x_0 = predictor.denoised(x, t)
         guess, h = x_0, _log_snr(there) - _log_snr(here)
@@ -302,7 +306,7 @@ def dpm_solver(
             guess = x_0 + h / (2 * h_previous) * (x_0 - previous)
         x = _step(x, guess, here, there)
         previous, h_previous = x_0, h
-    return x
+    return x.to(x_T.dtype)
 
 
 def _log_snr(level: Level) -> float:
@@ -336,14 +340,10 @@ def ddpm(
     Raises:
         ValueError: for a bad start, an unknown variance or a missing generator.
     """
-    _check_start(x_T)
-    require(
-        variance in ("beta", "posterior"),
-        f"variance is {variance!r}; expected 'beta' or 'posterior'",
-    )
-    _need(generator, "ddpm")
+    x = _start(predictor, x_T)
+    require_known(variance, "variance", ("beta", "posterior"))
+    require_generator(generator)
     alpha_bar = predictor.schedule.alpha_bar.tolist()
-    x = x_T
     for t in range(predictor.schedule.T, 0, -1):
         now, before = alpha_bar[t], alpha_bar[t - 1]
         step = now / before
@@ -355,4 +355,4 @@ def ddpm(
         if t > 1:
             spread = beta if variance == "beta" else beta * (1 - before) / (1 - now)
             x = x + spread**0.5 * _noise_like(x, generator)
-    return x
+    return x.to(x_T.dtype)

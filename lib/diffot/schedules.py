@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffot.errors import require
+from diffot.errors import as_number, as_tensor, as_whole_number, require, require_type
 
 Time = float | Tensor
 
@@ -45,13 +45,15 @@ class Schedule:
 
     def __post_init__(self):
         a = self.alpha_bar
+        require_type(self.name, str, "name", "the name of the family")
+        require_type(a, Tensor, "alpha_bar", "a float64 tensor of shape (T+1,)")
         require(
             a.ndim == 1 and len(a) >= 2 and a.dtype == torch.float64,
             f"alpha_bar has shape {tuple(a.shape)} and type {a.dtype}; "
             "expected float64 of shape (T+1,) with T >= 1",
         )
         require(
-            a[0] == 1 and bool((a[1:] < a[:-1]).all()) and a[-1] > 0,
+            bool((a[0] == 1) & (a[1:] < a[:-1]).all() & (a[-1] > 0)),
             f"alpha_bar runs from {a[0]:.6g} to {a[-1]:.6g}; "
             "it must start at exactly 1, decrease strictly and stay above 0",
         )
@@ -75,12 +77,12 @@ class Schedule:
         Raises:
             ValueError: if a time lies outside [0, T] or is not a number.
         """
-        t = torch.as_tensor(t, dtype=torch.float64)
-        require(
-            bool(((t >= 0) & (t <= self.T)).all()),
-            f"time {t.min():.6g} to {t.max():.6g} is outside the schedule; "
-            f"expected values between 0 and T = {self.T}",
-        )
+        t = as_tensor(t, "t", torch.float64)
+        if not bool(((t >= 0) & (t <= self.T)).all()):
+            raise ValueError(
+                f"t runs from {t.min():.6g} to {t.max():.6g}, outside the schedule; expected "
+                f"times between 0 and T = {self.T}"
+            )
         table = self.alpha_bar.to(t.device)
         low = t.floor().long().clamp(max=self.T - 1)
         share = t - low
@@ -109,25 +111,30 @@ def _from_betas(name: str, parameters: dict, betas: Tensor) -> Schedule:
     return Schedule(name, parameters, torch.cat([one, torch.cumprod(1 - betas, 0)]))
 
 
-def _check_length(T: int) -> None:
-    require(isinstance(T, int) and T >= 1, f"T is {T!r}; expected a whole number of at least 1")
-
-
 def linear(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> Schedule:
     r"""Variances on a line from beta_1 to beta_T (Ho et al. 2020, section 4).
 
     :math:`\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)` (thesis eq. 3.16).
     """
-    _check_length(T)
-    betas = torch.linspace(beta_1, beta_T, T, dtype=torch.float64)
-    return _from_betas("linear", {"T": T, "beta_1": beta_1, "beta_T": beta_T}, betas)
+    parameters = _checked(T, beta_1, beta_T)
+    betas = torch.linspace(beta_1, beta_T, parameters["T"], dtype=torch.float64)
+    return _from_betas("linear", parameters, betas)
 
 
 def scaled_linear(T: int = 1000, beta_1: float = 8.5e-4, beta_T: float = 0.012) -> Schedule:
     r"""Standard deviations :math:`\sqrt{\beta_t}` on a line (Rombach et al. 2022; thesis 4.1)."""
-    _check_length(T)
-    betas = torch.linspace(math.sqrt(beta_1), math.sqrt(beta_T), T, dtype=torch.float64) ** 2
-    return _from_betas("scaled_linear", {"T": T, "beta_1": beta_1, "beta_T": beta_T}, betas)
+    parameters = _checked(T, beta_1, beta_T)
+    ends = math.sqrt(beta_1), math.sqrt(beta_T)
+    betas = torch.linspace(*ends, parameters["T"], dtype=torch.float64) ** 2
+    return _from_betas("scaled_linear", parameters, betas)
+
+
+def _checked(T: int, beta_1: float, beta_T: float) -> dict:
+    return {
+        "T": as_whole_number(T, "T", least=1),
+        "beta_1": as_number(beta_1, "beta_1", above=0, below=1),
+        "beta_T": as_number(beta_T, "beta_T", above=0, below=1),
+    }
 
 
 def cosine(T: int = 1000) -> Schedule:
@@ -136,7 +143,7 @@ def cosine(T: int = 1000) -> Schedule:
     :math:`\bar\alpha_t = f(t)/f(0)`, :math:`f(t) = \cos^2\frac{\pi (t/T + s)}{2 (1 + s)}`,
     s = 0.008, with beta_t capped at 0.999.
     """
-    _check_length(T)
+    T = as_whole_number(T, "T", least=1)
     s = 0.008
     t = torch.arange(T + 1, dtype=torch.float64) / T
     f = torch.cos((t + s) / (1 + s) * math.pi / 2) ** 2
@@ -159,21 +166,19 @@ def timesteps(schedule: Schedule, steps: int | Sequence[float]) -> Tensor:
     Raises:
         ValueError: if the count or a time is out of range, or the times do not decrease.
     """
+    require_type(schedule, Schedule, "schedule", "a Schedule")
     T = schedule.T
-    if isinstance(steps, int):
-        require(
-            1 <= steps <= T,
-            f"{steps} steps asked for; expected 1 to T = {T}, the length of this schedule",
-        )
+    if not isinstance(steps, Sequence) and not getattr(steps, "ndim", 0):
+        steps = as_whole_number(steps, "steps", least=1, most=T)
         return torch.linspace(T, 0, steps + 1, dtype=torch.float64).round()
-    times = torch.as_tensor(steps, dtype=torch.float64)
+    times = as_tensor(steps, "steps", torch.float64)
     require(
         times.ndim == 1
         and len(times) >= 2
         and bool((times[1:] < times[:-1]).all())
         and times[-1] >= 0
         and times[0] <= T,
-        f"the times {steps!r} do not form a path; expected at least two strictly decreasing "
-        f"numbers between T = {T} and 0, or a whole number of steps",
+        f"steps are the times {times.tolist()!s:.60}, which form no path; expected at least two "
+        f"strictly decreasing numbers between T = {T} and 0, or a whole number of steps",
     )
     return times
