@@ -1,8 +1,9 @@
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 from diffot import mixtures, predictors
-from diffot.networks import MLP
+from diffot.networks import MLP, UNet
 from diffot.predictors import EmpiricalPredictor, ExactPredictor, NetworkPredictor, as_predictor
 
 
@@ -95,3 +96,62 @@ def test_bad_times_and_points_are_refused(oblique, schedule):
         network.denoised(x, torch.tensor([1.0, 2.0]))
     with pytest.raises(ValueError, match="NaN"):
         EmpiricalPredictor(torch.full((2, 2), float("nan")), schedule)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset", "tolerance"),
+    [(torch.float64, 1e6, 1e-9), (torch.float32, 1e3, 2e-4), (torch.float16, 8.0, 0.01)],
+)
+def test_a_finite_data_set_may_lie_far_away(schedule, generator, dtype, offset, tolerance):
+    """A law that is moved moves its posterior means, up to the input's own rounding."""
+    data = torch.randint(-8, 9, (50, 2), generator=generator).double() / 4
+    near = EmpiricalPredictor(data, schedule)
+    far = EmpiricalPredictor((data + offset).to(dtype), schedule)
+    for t in (20, 100, 300):
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        noisy = alpha * data + sigma * torch.randn(
+            50, 2, dtype=torch.float64, generator=generator
+        )
+        x = (noisy + alpha * offset).to(dtype)
+        expected = near.denoised(x.double() - alpha * offset, t) + offset
+        found = far.denoised(x, t)
+        assert found.dtype == dtype and bool(found.isfinite().all())
+        assert (found.double() - expected).abs().max() < tolerance
+
+
+def test_a_finite_data_set_in_half_precision_gives_numbers_at_every_time(schedule, generator):
+    data = 30 * torch.randn(20, 3, 8, 8, generator=generator)
+    x = 30 * torch.randn(4, 3, 8, 8, generator=generator)
+    for dtype in (torch.float16, torch.bfloat16):
+        half = EmpiricalPredictor(data.to(dtype), schedule)
+        for t in (1, 500, 1000):
+            double = EmpiricalPredictor(data.to(dtype).double(), schedule)
+            expected = double(x.to(dtype).double(), t)
+            assert torch.allclose(half(x.to(dtype), t).double(), expected, rtol=0.01)
+
+
+def test_a_model_that_counts_its_levels_from_zero_is_asked_at_its_own(oblique, schedule):
+    """diffusers' step 0 holds one step of noise, as t = 1 does here."""
+    asked = []
+
+    def model(x, t):
+        asked.append(float(t))
+        return x
+
+    theirs = DDIMScheduler(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02,
+                           beta_schedule="scaled_linear").alphas_cumprod  # fmt: skip
+    for first in (0, 1):
+        as_predictor(model, schedule, first)(torch.zeros(1, 2), 17.0)
+    assert asked == [16.0, 17.0]
+    assert float(theirs[16]) == pytest.approx(float(schedule.alpha_bar[17]), rel=1e-5)
+
+
+def test_truth_values_are_labels(schedule):
+    network = UNet(widths=(8,), middle=(8,), embedding=8, labels={"smile": 2})
+    torch.nn.init.normal_(network.last.weight)
+    told, x = NetworkPredictor(network, schedule), torch.randn(3, 3, 4, 4)
+    by_number = told.given({"smile": torch.tensor([1, 0, 1])})(x, 300)
+    by_truth = told.given({"smile": torch.tensor([True, False, True])})(x, 300)
+    assert torch.equal(by_number, by_truth)
+    assert torch.equal(told.given({"smile": True})(x, 300), told.given({"smile": 1})(x, 300))
+    assert not torch.equal(by_number, told(x, 300))

@@ -27,6 +27,7 @@ from diffot.errors import (
     require,
     require_batch,
     require_known,
+    require_tensor,
     require_type,
 )
 from diffot.mixtures import GaussianMixture
@@ -37,16 +38,22 @@ PREDICTIONS = ("eps", "v")
 
 def _amplitudes(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
     """alpha_t and sigma_t, shaped to multiply x of shape (B, *d)."""
+    alpha_bar = _signal(schedule, x, t).to(x.device)
+    if alpha_bar.ndim:
+        alpha_bar = alpha_bar.reshape(-1, *[1] * (x.ndim - 1))
+    return alpha_bar.sqrt().to(x.dtype), (1 - alpha_bar).sqrt().to(x.dtype)
+
+
+def _signal(schedule: Schedule, x: Tensor, t: Time) -> Tensor:
+    """alpha_bar_t, of no dimension or of shape (B,)."""
+    require_tensor(x, "x")
     alpha_bar = schedule.alpha_bar_at(t)
     if alpha_bar.ndim and alpha_bar.shape != x.shape[:1]:
         raise ValueError(
             f"t has shape {tuple(alpha_bar.shape)} for {len(x)} points; "
             "expected one time, or one for each point"
         )
-    alpha_bar = alpha_bar.to(x.device)
-    if alpha_bar.ndim:
-        alpha_bar = alpha_bar.reshape(-1, *[1] * (x.ndim - 1))
-    return alpha_bar.sqrt().to(x.dtype), (1 - alpha_bar).sqrt().to(x.dtype)
+    return alpha_bar
 
 
 def _require_noise(sigma: Tensor) -> None:
@@ -85,10 +92,10 @@ class ExactPredictor(NoisePredictor):
         self.mixture, self.schedule = mixture, schedule
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:
-        return self.mixture.noise_mean(x, self.schedule.alpha_bar_at(t))
+        return self.mixture.noise_mean(x, _signal(self.schedule, x, t))
 
     def denoised(self, x: Tensor, t: Time) -> Tensor:
-        return self.mixture.posterior_mean(x, self.schedule.alpha_bar_at(t))
+        return self.mixture.posterior_mean(x, _signal(self.schedule, x, t))
 
     def prior(self) -> GaussianMixture:
         """The true law of x_T, in whose place samplers usually take N(0, I)."""
@@ -184,11 +191,11 @@ class NetworkPredictor(NoisePredictor):
             ValueError: if the network is not conditional, for an attribute that it does not know
                 and for a class out of range.
         """
+        require_type(labels, Mapping, "labels", "a dict such as {'smile': 1}")
         return NetworkPredictor(self.network, self.schedule, self.prediction, labels)
 
     def _checked(self, labels: Mapping[str, int | Tensor]) -> dict[str, Tensor]:
         """The labels as int64, of no dimension or of shape (B,)."""
-        require_type(labels, Mapping, "labels", "a dict such as {'smile': 1}")
         known = getattr(self.network, "labels", {})
         require(
             bool(known),
