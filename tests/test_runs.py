@@ -1,21 +1,24 @@
 """Training that is killed, launched several times over, or met by a full disk."""
 
 import errno
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import training_worker
 from training_worker import disks
 
-from diffot import training
-from diffot.networks import UNet
+from diffot import mixtures, training
+from diffot.networks import MLP, UNet
 from diffot.runs import Run
 from diffot.training import TrainConfig
 
@@ -57,27 +60,45 @@ def untimed(log):
     return [[value for i, value in enumerate(row) if i not in skipped] for row in rows]
 
 
-def test_a_run_killed_ten_times_ends_with_the_same_weights(tmp_path):
-    """About 50 s, most of it twelve starts of Python and torch."""
+@pytest.fixture(scope="module")
+def processes():
+    """Processes that start from one which has imported torch: to do so takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["diffot.training"])
+    return context
+
+
+def test_a_run_killed_ten_times_ends_with_the_same_weights(processes, tmp_path):
     iterations, kills = 300, 10
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    start = [sys.executable, WORKER]
-    subprocess.run([*start, whole, str(iterations)], check=True)
+
+    def start(folder):
+        process = processes.Process(target=training_worker.main, args=(folder, iterations, True))
+        process.start()
+        return process
+
+    def run(folder):
+        process = start(folder)
+        process.join()
+        assert process.exitcode == 0
+
+    run(whole)
     dice = random.Random(7)
     steps = [0]
     for _ in range(kills):
         log = broken / "log.csv"
         before = log.read_bytes() if log.exists() else b""
-        process = subprocess.Popen([*start, broken, str(iterations), "--resume"])
-        while process.poll() is None and (not log.exists() or log.read_bytes() == before):
+        process = start(broken)
+        while process.is_alive() and (not log.exists() or log.read_bytes() == before):
             time.sleep(0.01)
         time.sleep(dice.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, "it ended before it was killed"
         if (broken / "state.pt").exists():
             steps.append(state_of(broken)["step"])
     assert len(set(steps)) > kills / 2 and steps == sorted(steps) and steps[-1] < iterations
-    subprocess.run([*start, broken, str(iterations), "--resume"], check=True)
+    run(broken)
     assert same_bytes(weights_of(broken), weights_of(whole))
     assert untimed(broken / "log.csv") == untimed(whole / "log.csv")
     assert not list(broken.glob(".*")), "what the kills left has not been removed"
@@ -105,6 +126,81 @@ def test_two_processes_train_as_one_does(tmp_path):
     assert torch.equal(states[0]["generator"], states[1]["generator"])
     losses = [[float(row[1]) for row in untimed(f / "log.csv")[1:]] for f in (one, two)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_one_training_at_a_time_writes_to_a_folder(processes, schedule, tmp_path):
+    fit(schedule, tmp_path)
+    leftover = tmp_path / ".state.pt.half"
+    leftover.write_text("of the other training, which is alive")
+    here, there = processes.Pipe()
+    other = processes.Process(target=training_worker.hold, args=(tmp_path, there))
+    other.start()
+    try:
+        assert here.recv() == "held"
+        with pytest.raises(BlockingIOError, match=r"another training is writing to .*wait"):
+            fit(schedule, tmp_path, resume=True)
+        assert leftover.exists()
+    finally:
+        other.kill()
+        other.join()
+    fit(schedule, tmp_path, resume=True)  # a lock ends with the process that had it
+    assert not leftover.exists()
+
+
+def test_a_folder_is_held_once_and_given_back(tmp_path):
+    run, other = (Run(tmp_path, {}) for _ in range(2))
+    with pytest.raises(RuntimeError, match="on the way"), run.held(), run.held():
+        raise RuntimeError("on the way")
+    with other.held(), pytest.raises(BlockingIOError), run.held():
+        pass
+
+
+def test_a_resumed_run_keeps_its_precision(schedule, tmp_path, monkeypatch):
+    """Also on a machine on which the other one is faster."""
+    torch.manual_seed(0)
+    network, run = MLP(2, (8,)), partial(Run, tmp_path, {}, resume=True, seconds=0.0)
+    sample = mixtures.equal_mixture([[1.0, 1.0], [-1.0, -1.0]], 0.5).sample
+
+    def go(precision, steps):
+        config = TrainConfig(steps, batch_size=8, precision=precision)
+        return training.train(network, schedule, sample, config, progress=False, run=run())
+
+    monkeypatch.setattr(training, "faster_precision", lambda *arguments: ("bfloat16", 0.5))
+    assert go("auto", 3).precision == "bfloat16"
+    assert state_of(tmp_path)["precision"] == "bfloat16"
+    monkeypatch.setattr(training, "faster_precision", lambda *arguments: ("float32", 2.0))
+    assert go("auto", 6).precision == "bfloat16"
+    with pytest.raises(ValueError, match=r"begun in bfloat16, .*float32.* --precision bfloat16"):
+        go("float32", 9)
+    assert go("bfloat16", 9).precision == "bfloat16"
+
+
+def test_buffers_are_in_the_state(schedule, tmp_path):
+    """An interrupted training ends with the bytes of one that is not, BatchNorm included."""
+
+    class Normalized(torch.nn.Sequential):
+        def forward(self, x, share):
+            return super().forward(x)
+
+    sample, calls = mixtures.equal_mixture([[1.0, 1.0], [-1.0, -1.0]], 0.5).sample, []
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(2, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 2)]
+    network, config = Normalized(*layers), TrainConfig(10, batch_size=16)
+
+    def interrupted(n, generator):
+        calls.append(n)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return sample(n, generator)
+
+    whole = training.train(network, schedule, sample, config, False).network.state_dict()
+    for _ in range(2):
+        run = Run(tmp_path, {}, resume=True, seconds=0.0)
+        try:
+            result = training.train(network, schedule, interrupted, config, False, run)
+        except KeyboardInterrupt:
+            assert state_of(tmp_path)["step"] == 5
+    assert same_bytes(result.network.state_dict(), whole)
 
 
 def test_a_full_disk_leaves_the_last_state(schedule, tmp_path, monkeypatch):

@@ -1,7 +1,11 @@
+import time
+from functools import cache
+
 import pytest
 import torch
+from torch import nn
 
-from diffot import evaluation, mixtures, training, zoo
+from diffot import evaluation, mixtures, schedules, training, zoo
 from diffot.networks import MLP, UNet
 from diffot.predictors import ExactPredictor, NetworkPredictor, velocity
 from diffot.training import TrainConfig
@@ -15,11 +19,18 @@ def train(schedule, iterations, seed=0, draw=WIDE.sample, **more):
     return training.train(zoo.build(NETWORK, seed), schedule, draw, config, progress=False)
 
 
+@cache
+def long():
+    """One long training, looked at from several sides."""
+    return train(schedules.scaled_linear(1000, 1e-4, 0.02), 2000, decay="cosine")
+
+
 def test_a_trained_predictor_approaches_the_exact_one(schedule, generator):
     exact = ExactPredictor(WIDE, schedule)
     errors = []
-    for iterations in (20, 200, 2000):
-        network = train(schedule, iterations, decay="cosine").network.requires_grad_(False)
+    short = (train(schedule, iterations, decay="cosine") for iterations in (20, 200))
+    for result in (*short, long()):
+        network = result.network.requires_grad_(False)
         found = evaluation.noise_errors(
             NetworkPredictor(network, schedule), exact, 20_000, generator
         )
@@ -62,7 +73,7 @@ def test_v_is_the_same_quantity_in_other_words(schedule, generator):
 
 def test_losses_are_recorded_by_noise_level(schedule, generator):
     """They are those of the exact predictor, drawn level by level."""
-    result = train(schedule, 2000, decay="cosine")
+    result = long()
     exact = ExactPredictor(WIDE, schedule)
     found = torch.tensor(result.level_losses[-50:], dtype=torch.float64).mean(0)
     for level in range(training.LEVELS):
@@ -92,14 +103,116 @@ def test_warmup_and_clipping_hold_the_weights_back(schedule):
 
 def test_bfloat16_trains_nearly_as_float32(schedule):
     full, half = (
-        train(schedule, 300, decay="cosine", precision=p).losses for p in ("float32", "bfloat16")
+        train(schedule, 100, decay="cosine", precision=p).losses for p in ("float32", "bfloat16")
     )
     assert full != half
     assert sum(half[-50:]) == pytest.approx(sum(full[-50:]), rel=0.02)
 
 
+class Uneven(nn.Linear):
+    """A network that takes its time in one precision."""
+
+    def __init__(self, slow):
+        super().__init__(3, 2)
+        self.slow = slow
+
+    def forward(self, x, share):
+        half = torch.is_autocast_enabled("cpu")
+        time.sleep(0.1 if self.slow == ("bfloat16" if half else "float32") else 0.02)
+        return super().forward(torch.cat([x, share[:, None]], 1))
+
+
+@pytest.mark.parametrize("slow", training.PRECISIONS)
+def test_the_faster_precision_is_chosen_and_said_once(schedule, capsys, slow):
+    fast = next(p for p in training.PRECISIONS if p != slow)
+    found, ratio = training.faster_precision(Uneven(slow), WIDE.sample)
+    assert found == fast
+    assert ratio > 2 if slow == "bfloat16" else ratio < 0.5
+    config = TrainConfig(5, 16, precision="auto")
+    result = training.train(Uneven(slow), schedule, WIDE.sample, config)
+    assert result.precision == fast
+    said = capsys.readouterr().err
+    assert said.count(f"training in {fast}") == 1
+    assert ("bfloat16 is slow on this processor" in said) == (slow == "bfloat16")
+    forced = TrainConfig(2, 16, precision=slow)
+    assert training.train(Uneven(slow), schedule, WIDE.sample, forced, False).precision == slow
+    assert capsys.readouterr().err == ""
+
+
+def test_choosing_a_precision_changes_nothing_else(schedule):
+    """The result is, byte for byte, that of asking for the same precision."""
+    network = Uneven("bfloat16")
+    results = [
+        training.train(network, schedule, WIDE.sample, TrainConfig(3, 16, precision=p), False)
+        for p in ("auto", "float32")
+    ]
+    first, second = (result.network.state_dict() for result in results)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_how_long_it_takes_is_estimated_from_its_own_steps(schedule, capsys):
+    config = TrainConfig(50, 16)
+    start = time.perf_counter()
+    training.train(Uneven("bfloat16"), schedule, WIDE.sample, config)
+    said = capsys.readouterr().err
+    assert said.count("46 steps of 16 in float32") == 1
+    estimate = float(said.split("each: about ")[1].split(" s")[0])
+    taken = time.perf_counter() - start
+    assert taken / 5 < estimate + 0.5 and estimate - 0.5 < 5 * taken
+
+
+class Normalized(nn.Module):
+    """BatchNorm, whose running statistics are buffers, and a mask that holds infinity."""
+
+    def __init__(self):
+        super().__init__()
+        layers = [nn.Linear(3, 64), nn.BatchNorm1d(64), nn.SiLU(), nn.Linear(64, 64)]
+        self.layers = nn.Sequential(*layers, nn.BatchNorm1d(64), nn.SiLU(), nn.Linear(64, 2))
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+
+    def forward(self, x, share):
+        kept = self.mask.exp()[0]
+        return kept * self.layers(torch.cat([x, share[:, None]], 1))
+
+
+def test_running_statistics_follow_the_averaged_weights(schedule, generator):
+    """They do better than the last ones of training, which belong to the last weights."""
+    torch.manual_seed(0)
+    config = TrainConfig(500, 256, learning_rate=3e-3, ema=0.99)
+    network = training.train(Normalized(), schedule, WIDE.sample, config, False).network
+    assert not network.training and int(network.layers[1].num_batches_tracked) == 500
+    assert network.mask.tolist() == [0.0, -torch.inf]
+    exact = ExactPredictor(WIDE, schedule)
+    predictor = NetworkPredictor(network.requires_grad_(False), schedule)
+    assert evaluation.noise_errors(predictor, exact, 20_000, generator).rmse < 0.12
+
+
+def test_labels_of_two_kinds_are_the_same_and_hidden_ones_are_not_said(schedule):
+    """Truth values and numbers; a hidden one is -1 and no class."""
+    seen = []
+
+    class Told(nn.Linear):
+        def forward(self, x, share, labels):
+            seen.append(labels["bright"])
+            return super().forward(x)
+
+    def draw(n, generator, kind):
+        x, bright = WIDE.sample(n, generator), torch.arange(n) % 2
+        return x, {"bright": bright.to(kind)}
+
+    network, config = Told(2, 2), TrainConfig(3, 400, label_dropout=0.3)
+    for kind in (torch.bool, torch.int64, torch.uint8):
+        data = lambda n, generator, kind=kind: draw(n, generator, kind)  # noqa: E731
+        training.train(network, schedule, data, config, progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(seen[:3], seen[3:6]))
+    assert all(torch.equal(a, b) for a, b in zip(seen[:3], seen[6:]))
+    hidden = seen[0] == -1
+    assert 0.4 < float(hidden.float().mean()) < 0.62  # 1 - 0.7² = 0.51
+    assert torch.equal(seen[0][~hidden], (torch.arange(400) % 2)[~hidden])
+
+
 def test_recorded_losses_come_down_to_the_bayes_loss(schedule, generator):
-    result = train(schedule, 2000, decay="cosine")
+    result = long()
     best = evaluation.noise_errors(
         ExactPredictor(WIDE, schedule), ExactPredictor(WIDE, schedule), 50_000, generator
     )
@@ -126,8 +239,8 @@ def test_training_leaves_the_network_and_the_global_seed_alone(schedule):
 
 def test_average_follows_the_weights(schedule):
     """Without averaging the result is the last iterate; with much of it, it is not."""
-    last = train(schedule, 300, ema=0.0).network.state_dict()
-    near, far = (train(schedule, 300, ema=e).network.state_dict() for e in (0.5, 0.999))
+    last = train(schedule, 100, ema=0.0).network.state_dict()
+    near, far = (train(schedule, 100, ema=e).network.state_dict() for e in (0.5, 0.999))
 
     def distance(a, b):
         return sum(float((a[k] - b[k]).norm() ** 2) for k in a) ** 0.5
@@ -202,7 +315,7 @@ def test_a_conditional_unet_learns_what_it_is_told_and_to_do_without(schedule):
         1, (16, 16), blocks=1, middle=(), embedding=16, labels={"bright": 2}, activation="gelu"
     )
     config = TrainConfig(
-        400, 64, 3e-3, "cosine", ema=0.99, prediction="v", clip=1.0, label_dropout=0.2
+        300, 32, 3e-3, "cosine", ema=0.99, prediction="v", clip=1.0, label_dropout=0.4
     )
     trained = training.train(network, schedule, shaded, config, progress=False).network
     free = NetworkPredictor(trained.requires_grad_(False), schedule, "v")

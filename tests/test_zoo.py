@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from functools import partial
 
@@ -6,7 +5,7 @@ import pytest
 import torch
 
 from diffot import __main__ as command
-from diffot import samplers, zoo
+from diffot import freshness, samplers, zoo
 from diffot.datasets.images import LabeledImages
 from diffot.mixtures import thesis_mixture
 from diffot.paths import CHECKPOINTS
@@ -138,13 +137,11 @@ def test_committed_image_models_share_one_schedule():
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_committed_checkpoints_are_of_the_present_recipe(name):
-    card, recipe = zoo.card(name), json.loads(json.dumps(zoo.describe(name)))
-    # cards older than a setting were made with its default
-    card["training"] = vars(TrainConfig(**card["training"]))
-    assert {key: card.get(key, "float32") for key in recipe} == recipe
+    card = zoo.card(name)
     if card["data"] in ("Low2DSymMix", "Low2DASymMix"):
         assert card["cpu_seconds"] <= 60
-    zoo.load(name)
+    network = zoo.load(name).network
+    assert sum(weight.numel() for weight in network.parameters()) == card["parameters"]
 
 
 def test_command_line_refuses_before_it_trains(capsys):
@@ -190,6 +187,23 @@ def test_command_line_continues_an_interrupted_training(tmp_path, monkeypatch, c
     assert not (tmp_path / "runs" / "Small" / "state.pt").exists()
 
 
+def test_command_line_refuses_what_another_process_trains(tmp_path, monkeypatch, capsys):
+    recipe = replace(zoo.config("Low2DUnimodal"), training=TrainConfig(5, batch_size=8))
+    monkeypatch.setitem(zoo.CONFIGS, "Small", recipe)
+    monkeypatch.setattr(zoo, "open_run", partial(zoo.open_run, folder=tmp_path / "runs"))
+    monkeypatch.setattr(zoo, "save", partial(zoo.save, folder=tmp_path))
+    with zoo.open_run("Small").held():
+        assert command.main(["train", "Small"]) == 2
+    assert "another training is writing to" in capsys.readouterr().err
+    assert command.main(["train", "Small", "--precision", "bfloat16"]) == 0
+    assert zoo.card("Small", tmp_path)["training"]["precision"] == "bfloat16"
+    assert zoo.describe("Small")["training"]["precision"] == "float32"
+    assert command.main(["train", "DigitsProbe28", "--precision", "float32", "--overwrite"]) == 2
+    assert "--precision is for diffusion models" in capsys.readouterr().err
+    assert command.main(["train", "Small", "--threads", "0"]) == 2
+    assert "--threads is 0" in capsys.readouterr().err
+
+
 def test_command_line_keeps_the_samples_of_image_models(tmp_path, monkeypatch):
     """The last of them are what the model draws that was saved."""
     network = {"class": "UNet", "channels": 1, "widths": [8], "blocks": 1, "middle": []}
@@ -213,10 +227,18 @@ def test_command_line_keeps_the_samples_of_image_models(tmp_path, monkeypatch):
     assert drawn.std() > 0.2
 
 
-def test_command_line_lists_models(capsys):
+def test_command_line_lists_models(capsys, monkeypatch):
+    def broken(name):
+        raise ValueError(f"{name}.json cannot be read")
+
+    notebooks = freshness.notebooks()[:1]  # to read them all takes long
+    monkeypatch.setattr(freshness, "notebooks", lambda names: notebooks)
     assert command.main(["info"]) == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in NAMES)
+    assert all(name in listed for name in [*NAMES, notebooks[0].stem])
+    monkeypatch.setattr("diffot.checkpoints.card", broken)
+    assert command.main(["info"]) == 0
+    assert "Faces32A.json cannot be read" in capsys.readouterr().out
 
 
 def test_afhq_is_mirrored_at_random_as_in_the_thesis(monkeypatch):

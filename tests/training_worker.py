@@ -1,9 +1,12 @@
-"""A small training of images as a process of its own, to be killed or launched several times.
+"""Processes of their own for the tests: a small training of images, to be killed or launched
+several times, and one that only holds a folder.
 
 Usage: training_worker.py FOLDER ITERATIONS [--resume]; the final weights go to FOLDER/weights.pt.
 """
 
 import sys
+import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -22,6 +25,13 @@ def disks(n: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, t
     axis = torch.arange(8) - 3.5
     inside = (axis[:, None] ** 2 + axis**2).sqrt() < (2 + 1.5 * large)[:, None, None]
     return 2 * shade[:, None, None, None] * inside[:, None] - 1, {"large": large}
+
+
+def hold(folder: Path, told: Connection) -> None:
+    """Hold the folder of a run until the process is killed."""
+    with Run(folder, {"training": {"rate": 1e-3}}, resume=True).held():
+        told.send("held")
+        time.sleep(600)
 
 
 def main(folder: Path, iterations: int, resume: bool) -> None:

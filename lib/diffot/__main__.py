@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 
 import torch
 from accelerate import Accelerator
 
 from diffot import checkpoints, freshness, probes, training, vae, zoo
-from diffot.errors import require, unknown_name
+from diffot.errors import as_whole_number, require, unknown_name
 from diffot.files import check_space
 from diffot.paths import CHECKPOINTS
 from diffot.runs import Run
@@ -43,6 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument(
         "--threads", type=int, help="default: 1 for points, all that there are for images"
     )
+    train.add_argument(
+        "--precision",
+        choices=[*training.PRECISIONS, "auto"],
+        help="of the products in a diffusion network; default: what its recipe says, and auto is "
+        "the faster one on this machine",
+    )
 
     run = commands.add_parser("run", help="execute notebooks in place, only the stale ones")
     run.add_argument("names", nargs="*", metavar="NAME", help="default: all notebooks")
@@ -67,8 +74,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> None:
     known = [*zoo.CONFIGS, *probes.CONFIGS, *vae.CONFIGS]
     runs = {}
+    if options.threads is not None:
+        as_whole_number(options.threads, "--threads", least=1)
     for name in options.names:
         require(name in known, unknown_name("model", name, known))
+        require(
+            options.precision is None or name in zoo.CONFIGS,
+            f"--precision is for diffusion models, and {name} is none; leave it out",
+        )
         checkpoints.check_free(name, overwrite=options.overwrite)
         if name in zoo.CONFIGS:
             runs[name] = zoo.open_run(name, options.resume, options.state_seconds)
@@ -80,7 +93,8 @@ def _train(options: argparse.Namespace) -> None:
         # more threads only slow the small networks down
         torch.set_num_threads(options.threads or (1 if points else all_threads))
         if name in runs:
-            _train_model(name, runs[name], accelerator, options.overwrite)
+            with runs[name].held() if accelerator.is_main_process else nullcontext():
+                _train_model(name, runs[name], accelerator, options)
         elif accelerator.is_main_process:  # these take minutes, and one process
             family = probes if name in probes.CONFIGS else vae
             result = family.train(name)
@@ -89,14 +103,16 @@ def _train(options: argparse.Namespace) -> None:
     accelerator.end_training()
 
 
-def _train_model(name: str, run: Run, accelerator: Accelerator, overwrite: bool) -> None:
+def _train_model(
+    name: str, run: Run, accelerator: Accelerator, options: argparse.Namespace
+) -> None:
     accelerator.print(
         f"training {name} with {accelerator.num_processes} process(es) on "
         f"{accelerator.device.type}; log and samples: {run.folder}"
     )
-    result = zoo.train(name, run=run)
+    result = zoo.train(name, run=run, precision=options.precision)
     if accelerator.is_main_process:
-        path = zoo.save(name, result, overwrite=overwrite)
+        path = zoo.save(name, result, overwrite=options.overwrite)
         run.copy_samples(path.with_suffix(".samples"))
         run.close()
         print(f"{name}: {result.cpu_seconds:.0f} s of CPU time, saved as {path}")
@@ -123,6 +139,8 @@ def _info(options: argparse.Namespace) -> None:
                 )
             except FileNotFoundError:
                 state = "not trained"
+            except ValueError as error:
+                state = str(error)
             print(f"  {name:20} {state}")
     print("notebooks")
     for path in freshness.notebooks([]):

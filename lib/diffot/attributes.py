@@ -7,6 +7,7 @@ reads that label right on at least 95 % of test images (:meth:`Evaluation.requir
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,17 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from diffot.datasets.images import LabeledImages
-from diffot.errors import require, unknown_name
+from diffot.errors import (
+    as_classes,
+    as_number,
+    as_whole_number,
+    require,
+    require_generator,
+    require_images,
+    require_known,
+    require_points,
+    require_type,
+)
 from diffot.seeds import generator
 from diffot.shares import share_interval
 
@@ -45,6 +56,10 @@ class AttributeProbe(nn.Module):
         channels: 3 for color, 1 for gray.
         size: width and height of the images in pixels.
         widths: channels of each level, multiples of 8. The last is the number of features.
+
+    Raises:
+        TypeError: for arguments of other types.
+        ValueError: if there are no labels, or sizes do not fit.
     """
 
     def __init__(
@@ -55,11 +70,14 @@ class AttributeProbe(nn.Module):
         widths: Sequence[int] = (32, 64, 128),
     ):
         super().__init__()
-        require(len(classes) > 0, "there are no labels to read")
-        require(
-            len(widths) > 0 and all(width % 8 == 0 for width in widths),
-            f"widths are {tuple(widths)}; expected multiples of 8, one for each level",
-        )
+        require_type(classes, Mapping, "classes", "a dict of names of classes")
+        require(len(classes) > 0, "classes is empty; expected at least one label to read")
+        for label, names in classes.items():
+            require_type(names, (list, tuple), f"classes[{label!r}]", "a list of names")
+            require(len(names) > 0, f"classes[{label!r}] is empty; expected names of classes")
+        channels = as_whole_number(channels, "channels", least=1)
+        size = as_whole_number(size, "size", least=1)
+        widths = as_widths(widths)
         require(
             size >= 2 ** len(widths),
             f"images of {size} pixels cannot be halved {len(widths)} times; use fewer levels",
@@ -84,7 +102,8 @@ class AttributeProbe(nn.Module):
                 leave this range are read as they are; clamp them if that is not meant.
 
         Raises:
-            ValueError: for images of another shape.
+            TypeError: for anything but a floating-point tensor.
+            ValueError: for images of another shape, or with NaN.
         """
         return {
             label: torch.softmax(z / temperature, 1)
@@ -99,8 +118,9 @@ class AttributeProbe(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """What all heads read from, shape (B, F)."""
         expected = (self.channels, self.size, self.size)
+        require_images(images)
         require(
-            images.ndim == 4 and tuple(images.shape[1:]) == expected,
+            tuple(images.shape[1:]) == expected,
             f"images have shape {tuple(images.shape)}; this probe was made for (B, "
             f"{', '.join(map(str, expected))}). Train one for yours, or resize them",
         )
@@ -154,17 +174,24 @@ def train_probe(
             as many threads gives the same probe.
 
     Raises:
+        TypeError: for arguments of other types.
         ValueError: if the two sets differ in classes or shape, or are too small.
+        FloatingPointError: if the loss stops being finite.
     """
+    require_type(data, LabeledImages, "data", "LabeledImages")
+    require_type(validation, LabeledImages, "validation", "LabeledImages")
+    epochs, batch_size, learning_rate, seed = as_fit_settings(
+        epochs, batch_size, learning_rate, seed
+    ).values()
     require(
         data.classes == validation.classes
         and data.pixels.shape[1:] == validation.pixels.shape[1:],
         f"{data} and {validation} differ in shape or classes; expected the same",
     )
     require(
-        len(data) >= batch_size and len(validation) > 0 and epochs >= 1,
-        f"{len(data)} images for training, {len(validation)} for validation, {epochs} epochs; "
-        f"expected at least {batch_size} (the batch size), 1 and 1",
+        len(data) >= batch_size and len(validation) > 0,
+        f"data are {len(data)} images and validation {len(validation)}; expected at least "
+        f"{batch_size} (the batch size) and 1",
     )
     start, cpu_start = time.perf_counter(), time.process_time()
     with torch.random.fork_rng(devices=[]):
@@ -195,6 +222,11 @@ def train_probe(
             with torch.no_grad():
                 loss = _cross_entropy(probe.logits(validation.images), validation.labels)
             validation_losses.append(float(loss))
+            if not math.isfinite(losses[-1] + validation_losses[-1]):
+                raise FloatingPointError(
+                    f"the loss is no longer finite after {len(losses)} epochs; lower the "
+                    f"learning rate (now {learning_rate})"
+                )
             bar.set_postfix(validation_loss=f"{validation_losses[-1]:.3f}")
             if validation_losses[-1] == min(validation_losses):
                 best = copy.deepcopy(probe.state_dict())
@@ -219,7 +251,15 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     Shifted by up to ``SHIFT`` pixels either way (edges repeat), blended with their 3 x 3 means by
     a share uniform on [0, ``BLUR``], brightened by N(0, ``BRIGHTNESS``²), and with noise added
     whose standard deviation is uniform on [0, ``NOISE``].
+
+    Args:
+        images: shape (N, C, H, W).
+
+    Raises:
+        TypeError, ValueError: for anything else, or with NaN.
     """
+    require_images(images)
+    require_generator(generator)
     n, _, height, width = images.shape
 
     def uniform() -> Tensor:
@@ -244,13 +284,23 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     label is read right (Platt 1999 smooths for the same reason).
 
     Args:
-        logits: shape (N, classes). labels: int64, shape (N,).
+        logits: shape (N, classes). labels: whole numbers or truth values, shape (N,).
 
     Returns:
         T, between 1/100 and 100.
-    """
-    z = logits.detach().double()
 
+    Raises:
+        TypeError: for arguments of other types.
+        ValueError: for NaN, labels that are no class, or another number of them.
+    """
+    require_points(logits, name="logits")
+    labels = as_classes(labels, "labels", logits.shape[1])
+    require(
+        len(labels) == len(logits) >= 1,
+        f"labels has {len(labels)} values for {len(logits)} rows of logits; expected one for "
+        "each, and at least one",
+    )
+    z = logits.detach().double()
     doubt = 1 / (len(z) + 1)
 
     def loss(log_temperature: float) -> float:
@@ -280,7 +330,7 @@ class Evaluation:
         Raises:
             ValueError: for an unknown label.
         """
-        require(label in self.table.index, unknown_name("label", label, self.table.index))
+        require_known(label, "label", self.table.index)
         return bool(self.table.loc[label, "accuracy"] >= USABLE)
 
     def require_usable(self, *labels: str) -> None:
@@ -303,9 +353,12 @@ def evaluate(probe: AttributeProbe, test: LabeledImages) -> Evaluation:
     """Compare what a probe reads with the labels, on images that it was not fitted to.
 
     Raises:
+        TypeError: for arguments of other types.
         ValueError: if there are no images, or their classes are not the probe's.
     """
-    require(len(test) > 0, "there are no test images")
+    require_type(probe, AttributeProbe, "probe", "an AttributeProbe")
+    require_type(test, LabeledImages, "test", "LabeledImages")
+    require(len(test) > 0, "test holds no images")
     require(
         {label: tuple(names) for label, names in test.classes.items()} == probe.classes,
         f"the images have the labels {test.classes}, the probe reads {probe.classes}",
@@ -331,9 +384,55 @@ def evaluate(probe: AttributeProbe, test: LabeledImages) -> Evaluation:
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Expected calibration error of guesses with their confidence, right or not, each (N,)."""
+    """Expected calibration error of guesses with their confidence, right or not, each (N,).
+
+    Args:
+        confidence: numbers in [0, 1]. right: truth values.
+
+    Raises:
+        TypeError: for anything but such arrays.
+        ValueError: for a confidence out of range, NaN, or arrays that differ in length.
+    """
+    for values, name, kinds in ((confidence, "confidence", "fiu"), (right, "right", "b")):
+        wanted = "truth values" if kinds == "b" else "numbers"
+        require_type(values, np.ndarray, name, f"a numpy array of {wanted}")
+        if values.dtype.kind not in kinds:
+            raise TypeError(f"{name} is an array of {values.dtype}; expected {wanted}")
+        require(
+            values.ndim == 1 and len(values) >= 1,
+            f"{name} has shape {values.shape}; expected (N,), N at least 1",
+        )
+    require(
+        len(confidence) == len(right),
+        f"confidence has {len(confidence)} values and right {len(right)}; expected as many",
+    )
+    require(
+        bool(((confidence >= 0) & (confidence <= 1)).all()),
+        "confidence holds values outside of [0, 1], or NaN",
+    )
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return float(np.abs(np.bincount(bins, weights=right - confidence)).sum() / len(right))
+
+
+def as_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """Channels of the levels of a network, multiples of 8, checked."""
+    require_type(widths, (list, tuple), "widths", "a list of multiples of 8")
+    checked = tuple(as_whole_number(width, "each of widths", least=1) for width in widths)
+    require(
+        len(checked) > 0 and all(width % 8 == 0 for width in checked),
+        f"widths are {checked}; expected multiples of 8, one for each level",
+    )
+    return checked
+
+
+def as_fit_settings(epochs: int, batch_size: int, learning_rate: float, seed: int) -> dict:
+    """How long, in which steps and from which seed something is trained, checked."""
+    return {
+        "epochs": as_whole_number(epochs, "epochs", least=1),
+        "batch_size": as_whole_number(batch_size, "batch_size", least=1),
+        "learning_rate": as_number(learning_rate, "learning_rate", above=0),
+        "seed": as_whole_number(seed, "seed", least=0),
+    }
 
 
 def _cross_entropy(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from diffot.errors import require
+from diffot.errors import differences, require, require_type
 from diffot.files import write_whole
 from diffot.paths import CHECKPOINTS
+
+SAID = ("parameters", "cpu_seconds", "losses")  # by every card, beside name and hash
 
 
 def save(
@@ -30,8 +33,10 @@ def save(
     """Write weights and card; each file appears whole or not at all.
 
     Args:
+        name: letters, digits, ``_``, ``-`` and dots.
         weights: as in ``network.state_dict()``.
-        description: what the card says, as JSON. The version of torch and the hash are added.
+        description: what the card says, as JSON, with at least the keys ``parameters``,
+            ``cpu_seconds`` and ``losses``. Name, version of torch and hash are added.
         overwrite: replace an existing checkpoint.
 
     Returns:
@@ -39,9 +44,19 @@ def save(
 
     Raises:
         FileExistsError: if there is one already and ``overwrite`` is not set.
+        TypeError: for arguments of other types.
+        ValueError: for another kind of name, NaN or infinity in weights or description, or if
+            the description lacks a key. Nothing is written then.
     """
     check_free(name, folder, overwrite)
     path = _path(name, folder)
+    require_type(weights, Mapping, "weights", "a dict of tensors")
+    require_type(description, dict, "description", "a dict")
+    for key, value in weights.items():
+        require_type(value, Tensor, f"weights[{key!r}]", "a tensor")
+    _require_finite(weights, f"the weights for {path}", "nothing was saved")
+    missing = [key for key in SAID if key not in description]
+    require(not missing, f"the description for {path} lacks {', '.join(missing)}")
     blob = safetensors.torch.save({key: value.contiguous() for key, value in weights.items()})
     complete = {
         "name": name,
@@ -49,8 +64,12 @@ def save(
         "torch": torch.__version__.split("+")[0],
         "sha256": hashlib.sha256(blob).hexdigest(),
     }
+    try:
+        text = json.dumps(complete, indent=1, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"the description for {path} holds NaN or infinity") from error
     write_whole(path, blob)
-    write_whole(path.with_suffix(".json"), (json.dumps(complete, indent=1) + "\n").encode())
+    write_whole(path.with_suffix(".json"), f"{text}\n".encode())
     return path
 
 
@@ -73,13 +92,46 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
 
     Raises:
         FileNotFoundError: if there is none.
+        ValueError: if the card cannot be read, lacks a key or is another's.
     """
-    path = _path(name, folder).with_suffix(".json")
+    path = card_path(name, folder)
     if not path.exists():
         raise FileNotFoundError(
             f"no checkpoint of {name} in {folder}; train it with: make train MODEL={name}"
         )
-    return json.loads(path.read_text())
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:  # no JSON, or no text
+        raise ValueError(f"{path} cannot be read ({error}); {_remedy(name)}") from error
+    require(isinstance(found, dict), f"{path} is no card; {_remedy(name)}")
+    missing = [key for key in ("name", *SAID, "sha256") if key not in found]
+    require(not missing, f"{path} lacks {', '.join(missing)}; {_remedy(name)}")
+    require(found["name"] == name, f"{path} is the card of {found['name']!r}; {_remedy(name)}")
+    require(
+        isinstance(found["sha256"], str) and re.fullmatch("[0-9a-f]{64}", found["sha256"]),
+        f"{path} has the hash {found['sha256']!r}; expected 64 hexadecimal digits; "
+        f"{_remedy(name)}",
+    )
+    return found
+
+
+def require_recipe(name: str, found: dict, recipe: dict, folder: Path = CHECKPOINTS) -> None:
+    """Make sure that a checkpoint is of its recipe as it is now.
+
+    Args:
+        found: what the card says of it; keys that the recipe has not do not count.
+        recipe: as plain numbers, texts, lists and dicts.
+
+    Raises:
+        ValueError: if they differ; says where.
+    """
+    recipe = json.loads(json.dumps(recipe))
+    differing = differences({key: found[key] for key in recipe if key in found}, recipe)
+    require(
+        not differing,
+        f"{card_path(name, folder)} is of another recipe than that of {name}: "
+        f"{'; '.join(differing)}. Restore the recipe, or {_remedy(name)}",
+    )
 
 
 def hashes(*names: str, folder: Path = CHECKPOINTS) -> str:
@@ -94,13 +146,18 @@ def require_hashes(expected: str, *names: str, folder: Path = CHECKPOINTS) -> No
     """Make sure that measurements are about the weights that they are said to be about.
 
     Args:
-        expected: first digits of the hashes, as of :func:`hashes`.
+        expected: first digits of the hashes, at least eight each, as of :func:`hashes`.
 
     Raises:
         ValueError: if the weights are others.
     """
+    require_type(expected, str, "expected", "the hashes as a text")
     found = [card(name, folder)["sha256"] for name in dict.fromkeys(names)]
     parts = expected.split("+")
+    require(
+        all(len(part) >= 8 for part in parts),
+        f"expected is {expected!r}; expected at least eight digits of each hash",
+    )
     require(
         len(parts) == len(found) and all(h.startswith(p) for h, p in zip(found, parts)),
         f"the weights of {', '.join(dict.fromkeys(names))} have the hashes "
@@ -113,26 +170,83 @@ def load(name: str, folder: Path = CHECKPOINTS) -> dict[str, Tensor]:
     """The weights of a checkpoint, in the type in which they are stored.
 
     Raises:
-        ValueError: if they do not match the hash in the card.
+        ValueError: if they do not match the hash in the card, or hold NaN or infinity.
         FileNotFoundError: if card or weights are missing.
     """
     expected = card(name, folder)["sha256"]
     path = _path(name, folder)
     if not path.exists():
         raise FileNotFoundError(
-            f"the weights {path} are missing though their card is there; restore the file, or "
-            f"train again with: make train MODEL={name} OVERWRITE=1"
+            f"the weights {path} are missing though their card is there; {_remedy(name)}"
         )
     blob = path.read_bytes()
     found = hashlib.sha256(blob).hexdigest()
     require(
         found == expected,
         f"{path} is damaged or not the file its card describes: SHA-256 {found[:12]}..., "
-        f"expected {expected[:12]}...; restore the file, or train again with: "
-        f"make train MODEL={name} OVERWRITE=1",
+        f"expected {expected[:12]}...; {_remedy(name)}",
     )
-    return safetensors.torch.load(blob)
+    try:
+        weights = safetensors.torch.load(blob)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} holds no weights ({error}); {_remedy(name)}") from error
+    _require_finite(weights, str(path), _remedy(name))
+    return weights
+
+
+def load_into(network: nn.Module, name: str, folder: Path = CHECKPOINTS) -> None:
+    """Give a network the weights of a checkpoint, in its own type.
+
+    Raises:
+        ValueError: as of :func:`load`, and for weights of another network.
+    """
+    weights = load(name, folder)
+    require_weights(network, weights, str(_path(name, folder)))
+    network.load_state_dict(weights)
+
+
+def require_weights(network: nn.Module, weights: Mapping[str, Tensor], whose: str) -> None:
+    """Require weights of the names and shapes of a network's.
+
+    Args:
+        whose: what holds them, for the message.
+    """
+    here, there = (
+        {key: tuple(value.shape) for key, value in values.items()}
+        for values in (network.state_dict(), weights)
+    )
+    found = differences(there, here)
+    require(
+        not found,
+        f"{whose} has the weights of another network: {'; '.join(found[:3])}"
+        f"{' and more' if len(found) > 3 else ''}. Restore the network or the weights",
+    )
+
+
+def card_path(name: str, folder: Path = CHECKPOINTS) -> Path:
+    """Where the card of a checkpoint is, or would be."""
+    return _path(name, folder).with_suffix(".json")
 
 
 def _path(name: str, folder: Path) -> Path:
+    require_type(name, str, "name", "a text")
+    require_type(folder, (str, Path), "folder", "a path")
+    require(
+        re.fullmatch(r"\w[\w.-]*", name, re.ASCII) is not None,
+        f"name is {name!r}; expected letters, digits, '_', '-' and dots, no part of a path",
+    )
     return Path(folder) / f"{name}.safetensors"
+
+
+def _remedy(name: str) -> str:
+    return f"restore the file, or train again with: make train MODEL={name} OVERWRITE=1"
+
+
+def _require_finite(weights: Mapping[str, Tensor], whose: str, remedy: str) -> None:
+    for key, value in weights.items():
+        bad = int((~value.isfinite()).sum())
+        require(
+            bad == 0,
+            f"{whose}: {key} has {bad} of {value.numel()} values that are NaN or infinite; "
+            f"{remedy}",
+        )

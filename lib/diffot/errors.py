@@ -54,6 +54,20 @@ def require_known(name: object, kind: str, known: Iterable[str]) -> None:
     require(name in known, unknown_name(kind, name, known))
 
 
+def differences(there: object, here: object, where: str = "") -> list[str]:
+    """Where two descriptions, made of dicts, lists, texts and numbers, differ, by name."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        found = []
+        for key in sorted({*there, *here}):
+            name = f"{where}.{key}" if where else key
+            if key in there and key in here:
+                found += differences(there[key], here[key], name)
+            else:
+                found.append(f"{name} is {'not said here' if key in there else 'missing there'}")
+        return found
+    return [] if there == here else [f"{where} is {there!r} there and {here!r} here"]
+
+
 # --- Numbers ----------------------------------------------------------------------------------
 
 

@@ -14,9 +14,17 @@ import pandas
 import torch
 
 from diffot import checkpoints, zoo
-from diffot.attributes import AttributeProbe, Evaluation, ProbeResult, evaluate, train_probe
+from diffot.attributes import (
+    AttributeProbe,
+    Evaluation,
+    ProbeResult,
+    as_fit_settings,
+    as_widths,
+    evaluate,
+    train_probe,
+)
 from diffot.datasets.images import LabeledImages
-from diffot.errors import require, unknown_name
+from diffot.errors import as_whole_number, require, require_known, require_type
 from diffot.paths import CHECKPOINTS
 
 SPLITS = ("train", "validation", "test")
@@ -29,6 +37,9 @@ class ProbeConfig:
     Each split is a data set as in :func:`diffot.zoo.load_images`, with ``skip`` for the number of
     images at its beginning that are left to other splits. The rest are arguments of
     :func:`~diffot.attributes.train_probe`.
+
+    Raises:
+        TypeError: for values of other types. ValueError: for values out of range.
     """
 
     train: dict
@@ -39,6 +50,13 @@ class ProbeConfig:
     batch_size: int = 64
     learning_rate: float = 8e-3
     seed: int = 0
+
+    def __post_init__(self):
+        for part in SPLITS:
+            require_type(getattr(self, part), dict, part, "a dict that describes a data set")
+        checked = as_fit_settings(self.epochs, self.batch_size, self.learning_rate, self.seed)
+        for name, value in {"widths": as_widths(self.widths), **checked}.items():
+            object.__setattr__(self, name, value)
 
 
 def _drawn(family: str, size: int, **more: Any) -> ProbeConfig:
@@ -73,7 +91,7 @@ def config(name: str) -> ProbeConfig:
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
     """
-    require(name in CONFIGS, unknown_name("probe", name, CONFIGS))
+    require_known(name, "probe", CONFIGS)
     return CONFIGS[name]
 
 
@@ -86,14 +104,14 @@ def split(name: str, part: str) -> LabeledImages:
     Raises:
         ValueError: for an unknown name or part.
     """
-    require(part in SPLITS, unknown_name("split", part, SPLITS))
+    require_known(part, "split", SPLITS)
     data = dict(getattr(config(name), part))
-    skip = data.pop("skip", 0)
+    skip = as_whole_number(data.pop("skip", 0), "skip", least=0)
     return zoo.load_images(data).at(slice(skip, None))
 
 
 def train(name: str, progress: bool = True) -> ProbeResult:
-    """Train a probe by its recipe; about a minute on one processor core. Nothing is written."""
+    """Train a probe by its recipe; the cards say how long it took. Nothing is written."""
     recipe = config(name)
     return train_probe(
         split(name, "train"),
@@ -119,7 +137,13 @@ def save(
         FileExistsError: if there is a checkpoint already and ``overwrite`` is not set.
     """
     check_free(name, folder, overwrite)
+    require_type(result, ProbeResult, "result", "a ProbeResult")
     probe = result.probe
+    with torch.device("meta"):
+        network = AttributeProbe(probe.classes, probe.channels, probe.size, config(name).widths)
+    checkpoints.require_weights(
+        network, probe.state_dict(), f"result.probe, to be saved as {name},"
+    )
     table = evaluate(probe, split(name, "test")).table
     description = {
         "recipe": asdict(config(name)),
@@ -155,10 +179,24 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
     """The card of a trained probe: recipe, cost, losses, evaluation and hash.
 
     Raises:
-        ValueError: for an unknown name. FileNotFoundError: for a probe not trained yet.
+        ValueError: for an unknown name, or a card that cannot be read or is of another recipe.
+        FileNotFoundError: for a probe not trained yet.
     """
-    config(name)
-    return checkpoints.card(name, folder)
+    recipe = asdict(config(name))
+    found = checkpoints.card(name, folder)
+    checkpoints.require_recipe(name, found, {"recipe": recipe}, folder)
+    network = found.get("network")
+    require(
+        isinstance(network, dict)
+        and network.keys() == {"classes", "channels", "size", "widths"}
+        and isinstance(network["classes"], dict)
+        and isinstance(found.get("evaluation"), dict)
+        and network["classes"].keys() == found["evaluation"].keys(),
+        f"{checkpoints.card_path(name, folder)} does not describe a probe and how well it reads "
+        f"each label; train again with: make train MODEL={name} OVERWRITE=1",
+    )
+    checkpoints.require_recipe(name, network, {"widths": recipe["widths"]}, folder)
+    return found
 
 
 def load(name: str, folder: Path = CHECKPOINTS) -> AttributeProbe:
@@ -170,7 +208,7 @@ def load(name: str, folder: Path = CHECKPOINTS) -> AttributeProbe:
     """
     description = card(name, folder)
     probe = AttributeProbe(**description["network"])
-    probe.load_state_dict(checkpoints.load(name, folder))
+    checkpoints.load_into(probe, name, folder)
     return probe.requires_grad_(False).to(memory_format=torch.channels_last)
 
 

@@ -5,14 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from diffot.errors import require
+from diffot.errors import (
+    as_number,
+    as_whole_number,
+    differences,
+    require,
+    require_images,
+    require_type,
+)
 from diffot.files import check_space, remove_leftovers, write_whole
 
 
@@ -21,7 +31,8 @@ class Run:
 
     It holds ``state.pt`` (everything needed to continue), ``log.csv`` and ``samples/``. Each
     write replaces a file as a whole, the log too, so that a kill leaves neither half a state nor
-    half a row, and a resumed run drops the rows after its state.
+    half a row, and a resumed run drops the rows after its state. One training at a time writes
+    to it: see :meth:`held`.
 
     Args:
         folder: made when something is written.
@@ -32,12 +43,17 @@ class Run:
 
     Raises:
         FileExistsError: if there is a state already and ``resume`` is not set.
+        TypeError: for arguments of other types.
         ValueError: if the state is of another recipe or cannot be read.
     """
 
     def __init__(self, folder: Path, recipe: dict, resume: bool = False, seconds: float = 120.0):
-        self.folder, self.seconds = Path(folder), seconds
+        require_type(folder, (str, Path), "folder", "a path")
+        require_type(recipe, dict, "recipe", "a dict")
+        self.folder = Path(folder)
+        self.seconds = as_number(seconds, "seconds", at_least=0)
         self.recipe = json.loads(json.dumps(recipe))
+        self._lock = filelock.FileLock(self.folder / "lock", timeout=0)
         self.path = self.folder / "state.pt"
         self.saved_step = 0
         self.state = None
@@ -49,6 +65,28 @@ class Run:
                 )
             self.state = self._read()
             self.saved_step = self.state["step"]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, also while this one is held already.
+
+        The lock is the system's: it ends with the process that has it, however that ends.
+
+        Raises:
+            BlockingIOError: if another training has it.
+            OSError: if the folder cannot be written to.
+        """
+        check_space(self.folder, 0)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout:
+            raise BlockingIOError(
+                f"another training is writing to {self.folder}; wait for it, or end it first"
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def prepare(self, size: int) -> None:
         """Check that two states of ``size`` bytes fit on the disk; clear what a kill left, and,
@@ -80,6 +118,7 @@ class Run:
 
     def save_samples(self, images: Tensor, step: int) -> None:
         """Write images of shape (B, C, s, s) with values in [-1, 1] side by side, as PNG."""
+        step = as_whole_number(step, "step", least=0)
         buffer = io.BytesIO()
         grid(images).save(buffer, "png")
         self._write(self.folder / "samples" / f"step_{step:07d}.png", buffer.getvalue())
@@ -115,10 +154,14 @@ class Run:
             raise ValueError(
                 f"{self.path} cannot be read ({error}); delete {self.folder} to start anew"
             ) from error
-        differences = _differences(state["recipe"], self.recipe)
         require(
-            not differences,
-            f"the run in {self.folder} has another recipe: {'; '.join(differences)}. Restore "
+            isinstance(state, dict) and "recipe" in state and "step" in state,
+            f"{self.path} is not the state of a run; delete {self.folder} to start anew",
+        )
+        found = differences(state["recipe"], self.recipe)
+        require(
+            not found,
+            f"the run in {self.folder} has another recipe: {'; '.join(found)}. Restore "
             "the recipe to continue, or delete the folder to start anew",
         )
         return state
@@ -130,7 +173,16 @@ def _remove_samples(folder: Path) -> None:
 
 
 def grid(images: Tensor) -> Image.Image:
-    """Images of shape (B, C, s, s), C = 1 or 3, values in [-1, 1] (clipped), in rows of eight."""
+    """Images of shape (B, C, s, s), C = 1 or 3, values in [-1, 1] (clipped), in rows of eight.
+
+    Raises:
+        TypeError, ValueError: for anything else.
+    """
+    require_images(images)
+    require(
+        len(images) >= 1 and images.shape[1] in (1, 3),
+        f"images have shape {tuple(images.shape)}; expected (B, C, s, s) with C = 1 or 3",
+    )
     pixels = ((images.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     pixels = pixels.permute(0, 2, 3, 1)
     count, height, width, channels = pixels.shape
@@ -146,20 +198,17 @@ def ungrid(picture: Image.Image) -> Tensor:
 
     Returns:
         Shape (B, C, s, s); places that were left empty are black images.
+
+    Raises:
+        TypeError: for anything but a picture. ValueError: if it is no rows of eight squares.
     """
+    require_type(picture, Image.Image, "picture", "an image of PIL")
     pixels = torch.from_numpy(np.array(picture))
     height, width = pixels.shape[:2]
     size = width // 8
+    require(
+        width % 8 == 0 and height % size == 0,
+        f"picture has {width} x {height} pixels; expected rows of eight square images",
+    )
     tiles = pixels.reshape(height // size, size, 8, size, -1).permute(0, 2, 4, 1, 3)
     return tiles.flatten(0, 1).float() / 127.5 - 1
-
-
-def _differences(there: object, here: object, where: str = "") -> list[str]:
-    """Where two recipes differ, by name."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        found = []
-        for key in sorted({*there, *here}):
-            name = f"{where}.{key}" if where else key
-            found += _differences(there.get(key), here.get(key), name)
-        return found
-    return [] if there == here else [f"{where} is {there!r} there and {here!r} here"]

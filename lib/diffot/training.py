@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from diffot import samplers
-from diffot.errors import require, require_finite, unknown_name
+from diffot.errors import (
+    as_classes,
+    as_number,
+    as_whole_number,
+    require,
+    require_batch,
+    require_known,
+    require_same_shape,
+    require_type,
+)
 from diffot.predictors import PREDICTIONS, NetworkPredictor
 from diffot.runs import Run
 from diffot.schedules import Schedule
@@ -24,6 +36,8 @@ Draw = Callable[[int, torch.Generator], Tensor | tuple[Tensor, Labels]]
 LEVELS = 10  # of noise, equal stretches of t/T, whose losses are recorded apart
 STRETCHES = 200  # of training, at most, over which losses are averaged
 GRIDS = 10  # of samples, drawn along training
+PRECISIONS = ("float32", "bfloat16")
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -43,9 +57,12 @@ class TrainConfig:
         prediction: what the network learns to answer with, ``"eps"`` or ``"v"``; see
             :class:`~diffot.predictors.NetworkPredictor`.
         precision: ``"float32"``, or ``"bfloat16"`` for the products in the network (the weights
-            stay in float32).
+            stay in float32), or ``"auto"`` for the faster of the two on the machine at hand.
         label_dropout: probability with which an image hides all its labels, and with which it
             hides each, so that a conditional network also learns to do without.
+
+    Raises:
+        TypeError: for values of other types. ValueError: for values out of range.
     """
 
     iterations: int
@@ -61,29 +78,21 @@ class TrainConfig:
     label_dropout: float = 0.0
 
     def __post_init__(self):
-        require(
-            self.iterations >= 1 and self.batch_size >= 1 and self.learning_rate > 0,
-            f"{self}: iterations, batch size and learning rate must be positive",
-        )
-        require(
-            self.decay in ("cosine", "constant"),
-            f"decay is {self.decay!r}; expected 'cosine' or 'constant'",
-        )
-        require(0 <= self.ema < 1, f"ema is {self.ema}; expected a number in [0, 1)")
-        require(self.warmup >= 0, f"warmup is {self.warmup}; expected a number of steps")
-        require(self.clip is None or self.clip > 0, f"clip is {self.clip}; expected a norm > 0")
-        require(
-            self.prediction in PREDICTIONS,
-            unknown_name("prediction", self.prediction, PREDICTIONS),
-        )
-        require(
-            self.precision in ("float32", "bfloat16"),
-            f"precision is {self.precision!r}; expected 'float32' or 'bfloat16'",
-        )
-        require(
-            0 <= self.label_dropout < 1,
-            f"label_dropout is {self.label_dropout}; expected a number in [0, 1)",
-        )
+        require_known(self.decay, "decay", ("cosine", "constant"))
+        require_known(self.prediction, "prediction", PREDICTIONS)
+        require_known(self.precision, "precision", (*PRECISIONS, "auto"))
+        checked = {
+            "iterations": as_whole_number(self.iterations, "iterations", least=1),
+            "batch_size": as_whole_number(self.batch_size, "batch_size", least=1),
+            "learning_rate": as_number(self.learning_rate, "learning_rate", above=0),
+            "ema": as_number(self.ema, "ema", at_least=0, below=1),
+            "seed": as_whole_number(self.seed, "seed", least=0, most=LARGEST_SEED),
+            "warmup": as_whole_number(self.warmup, "warmup", least=0),
+            "clip": None if self.clip is None else as_number(self.clip, "clip", above=0),
+            "label_dropout": as_number(self.label_dropout, "label_dropout", at_least=0, below=1),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def learning_rate_at(self, i: int) -> float:
         """The learning rate of step i = 0, 1, ..."""
@@ -100,7 +109,8 @@ class TrainResult:
     ``network`` carries the averaged weights; ``losses`` is the mean loss of each of (at most)
     200 stretches of equal length, and ``level_losses`` the same for each tenth of the noise
     levels (None where none was drawn); ``cpu_seconds`` counts all threads of the process,
-    ``seconds`` is the time on the clock, both over all parts of an interrupted run.
+    ``seconds`` is the time on the clock, both over all parts of an interrupted run. ``precision``
+    is the one that was trained in, ``"float32"`` or ``"bfloat16"``.
     """
 
     network: nn.Module
@@ -110,11 +120,59 @@ class TrainResult:
     level_losses: list[list[float | None]] = field(default_factory=list)
     device: str = "cpu"
     processes: int = 1
+    precision: str = "float32"
 
 
 def accelerator() -> Accelerator:
     """The devices and processes at hand. Mixed precision is the recipe's affair, not theirs."""
     return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
+
+
+def faster_precision(network: nn.Module, draw: Draw, most: int = 64) -> tuple[str, float]:
+    """The precision in which a network trains faster where it is, from timing a few steps.
+
+    Not every processor multiplies in bfloat16: one that does not takes ten times as long as in
+    float32. Names of instruction sets would tell for some of them; a clock tells for all.
+
+    Args:
+        network: on its device; not changed.
+        draw: as in :func:`train`.
+        most: examples in a step. Fewer are taken where a step with them is long enough to time.
+
+    Returns:
+        ``"bfloat16"`` if it saves at least a tenth of the time, else ``"float32"``; and the time
+        of a step in bfloat16 divided by that in float32.
+    """
+    require_type(network, nn.Module, "network", "a torch.nn.Module")
+    require_type(draw, Callable, "draw", "a function (n, generator) -> points")
+    most = as_whole_number(most, "most", least=1)
+    device = next(network.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    x, labels = _checked(draw(most, generator), most)
+    share = torch.rand(most, generator=generator)
+    network = copy.deepcopy(network).train()
+
+    def seconds(rows: int, precision: str) -> float:
+        inputs = [x[:rows].to(device), share[:rows].to(device)]
+        if labels:
+            inputs.append({name: value[:rows].to(device) for name, value in labels.items()})
+        _wait_for(device)
+        start = time.perf_counter()
+        _call(network, inputs, precision).square().mean().backward()
+        _wait_for(device)
+        return time.perf_counter() - start
+
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        rows = min(2, most)
+        seconds(rows, "float32")  # the first steps in each precision also set things up
+        while rows < most and seconds(rows, "float32") < 0.05:
+            rows = min(2 * rows, most)
+        for precision in PRECISIONS:
+            seconds(rows, precision)
+        # in turn, so that a change in the machine's speed falls on both
+        times = [[seconds(rows, precision) for precision in PRECISIONS] for _ in range(2)]
+    full, half = (min(column) for column in zip(*times))
+    return "bfloat16" if half < 0.9 * full else "float32", half / full
 
 
 def train(
@@ -131,6 +189,11 @@ def train(
     t)\|^2 / d`, with t uniform on 1..T, by Adam; with ``config.prediction = "v"`` the target is
     :math:`v = \alpha_t \varepsilon - \sigma_t x_0`. The network passed in is not changed.
 
+    The result carries the moving average of the weights and, by the same factor, of the
+    buffers that hold floating-point numbers: running statistics, as of BatchNorm, then belong to
+    the weights beside them, and fit them better than the last ones, which belong to the last
+    weights. Other buffers are those of the last step.
+
     Under ``accelerate launch`` every process draws the whole batch and works on its slice, so
     that the number of processes changes nothing but the speed.
 
@@ -138,16 +201,31 @@ def train(
         network: called as ``network(x, t/T)``, with the labels as a third argument if ``draw``
             gives any.
         draw: ``draw(n, generator)`` returns n data points, shape (n, *d), or a pair of them and
-            their labels, a dict of whole numbers of shape (n,).
+            their labels, a dict of whole numbers or truth values of shape (n,); -1 for a label
+            that is not said.
+        progress: show a bar, the choice of precision and, after a few steps, how long it takes.
         run: where to keep the state, log and samples; without it nothing is written.
 
     Raises:
-        ValueError: if the data hold NaN, or a batch cannot be shared among the processes.
+        TypeError: for arguments, or data, of other types.
+        ValueError: if the data hold NaN or have another shape than the network's answers, if a
+            batch cannot be shared among the processes, or if the run was begun in another
+            precision than the one asked for.
         FloatingPointError: if the loss stops being finite.
         OSError: if the run's folder cannot be written to.
     """
-    trainer = _Trainer(network, schedule, draw, config, run)
-    trainer.fit(progress)
+    require_type(network, nn.Module, "network", "a torch.nn.Module")
+    require_type(schedule, Schedule, "schedule", "a Schedule")
+    require_type(draw, Callable, "draw", "a function (n, generator) -> points")
+    require_type(config, TrainConfig, "config", "a TrainConfig")
+    require_type(run, (Run, type(None)), "run", "a Run, or None to write nothing")
+    require(
+        any(weight.requires_grad for weight in network.parameters()),
+        "network has no weights to train; if it is frozen, thaw it: network.requires_grad_(True)",
+    )
+    with run.held() if run and accelerator().is_main_process else nullcontext():
+        trainer = _Trainer(network, schedule, draw, config, run, progress)
+        trainer.fit()
     return trainer.result()
 
 
@@ -161,6 +239,7 @@ class _Trainer:
         draw: Draw,
         config: TrainConfig,
         run: Run | None,
+        progress: bool,
     ):
         self.schedule, self.draw, self.config = schedule, draw, config
         self.accelerator = accelerator()
@@ -173,10 +252,11 @@ class _Trainer:
         )
         self.share = config.batch_size // processes
         self.run = run if self.accelerator.is_main_process else None
+        self.progress = progress and self.accelerator.is_main_process
         # in bfloat16 on processors, GroupNorm's backward pass is slow on channels_last
         layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
         self.network = copy.deepcopy(network).train().to(device, memory_format=layout)
-        self.average = copy.deepcopy(self.network)
+        self.average = copy.deepcopy(self.network).eval()
         self.model = self.accelerator.prepare_model(self.network)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -188,11 +268,12 @@ class _Trainer:
         self.sums = torch.zeros(2, LEVELS, device=device)  # of losses, and how many
         self.rows = []
         self.cpu_seconds = self.seconds = 0.0
+        self.precision = self._precision(run)
         if run and run.state:
             self._restore(run.state)
         self.stretch = math.ceil(config.iterations / STRETCHES)
 
-    def fit(self, progress: bool) -> None:
+    def fit(self) -> None:
         """Take the steps that are left."""
         if self.run:
             self.run.prepare(4 * sum(w.numel() * w.element_size() for w in self.weights))
@@ -200,17 +281,23 @@ class _Trainer:
         bar = tqdm(
             total=config.iterations * config.batch_size,
             initial=self.step * config.batch_size,
-            disable=not (progress and self.accelerator.is_main_process),
+            disable=not self.progress,
             desc="training",
             unit=" images" if hasattr(self.network, "channels") else " points",
             unit_scale=True,
         )
         clock = _Clock(self.seconds, self.cpu_seconds)
-        saved = clock.seconds()
+        first, saved = self.step, clock.seconds()
         grid_steps = max(1, config.iterations // GRIDS)
         while self.step < config.iterations:
             shape = self._advance()
             bar.update(config.batch_size)
+            if self.progress and self.step == first + 1:
+                _wait_for(self.accelerator.device)
+                warm = clock.seconds()
+            elif self.progress and self.step == first + 4:
+                _wait_for(self.accelerator.device)
+                self._say(self._estimate((clock.seconds() - warm) / 3))
             last = self.step == config.iterations
             if self.step % self.stretch == 0 or last:
                 self.seconds, self.cpu_seconds = clock.seconds(), clock.cpu_seconds()
@@ -236,7 +323,49 @@ class _Trainer:
             level_losses=[[row[f"level_{i + 1}"] for i in range(LEVELS)] for row in self.rows],
             device=self._device_name(),
             processes=self.accelerator.num_processes,
+            precision=self.precision,
         )
+
+    def _precision(self, run: Run | None) -> str:
+        """What to train in: what the run was begun in, what is asked for, or what is faster."""
+        asked = self.config.precision
+        if run and run.state:
+            require(
+                "precision" in run.state,
+                f"{run.path} does not say its precision, so it is of an earlier version; delete "
+                f"{run.folder} to start anew",
+            )
+            begun = run.state["precision"]
+            require(
+                asked in ("auto", begun),
+                f"the run in {run.folder} was begun in {begun}, and {asked} is asked for; to "
+                f"continue it pass --precision {begun}, or delete the folder to start anew",
+            )
+            return begun
+        if asked != "auto":
+            return asked
+        choice = [None]
+        if self.accelerator.is_main_process:
+            name, ratio = faster_precision(self.network, self.draw, self.share)
+            speed = "slow" if ratio > 1.1 else "fast" if name == "bfloat16" else "no faster"
+            cpu = self.accelerator.device.type == "cpu"
+            self._say(
+                f"bfloat16 is {speed} on this {'processor' if cpu else self._device_name()} "
+                f"({ratio:.2g} times the time of float32); training in {name}"
+            )
+            choice = [name]
+        return broadcast_object_list(choice)[0]
+
+    def _estimate(self, duration: float) -> str:
+        left = self.config.iterations - self.step
+        return (
+            f"{left} steps of {self.config.batch_size} in {self.precision}, {duration:.2g} s "
+            f"each: about {_time_text(left * duration)}"
+        )
+
+    def _say(self, message: str) -> None:
+        if self.progress:
+            tqdm.write(message, file=sys.stderr)
 
     def _advance(self) -> torch.Size:
         """One step of the optimizer; returns the shape of a data point."""
@@ -258,10 +387,8 @@ class _Trainer:
 
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate_at(self.step)
-        half = config.precision == "bfloat16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            output = self.model(*inputs)
-        output = output.float()
+        output = _call(self.model, inputs, self.precision)
+        require_same_shape(output, target, ("what the network answers", "the training data"))
         loss = nn.functional.mse_loss(output, target)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
@@ -271,6 +398,8 @@ class _Trainer:
         decay = min(config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(self.average_weights, self.weights, 1 - decay)
+            for mean, buffer in zip(self.average.buffers(), self.network.buffers()):
+                _follow(mean, buffer, 1 - decay)
             squares = (output - target).square().flatten(1).mean(1)
             level = ((t - 1) * LEVELS // self.schedule.T).to(device)
             self.sums.index_add_(1, level, torch.stack([squares, torch.ones_like(squares)]))
@@ -280,10 +409,7 @@ class _Trainer:
     def _batch(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Data points and labels of the whole batch, the labels partly hidden."""
         n = self.config.batch_size
-        drawn = self.draw(n, self.generator)
-        x_0, labels = drawn if isinstance(drawn, tuple) else (drawn, {})
-        x_0 = x_0.float()
-        require_finite(x_0, "the training data")
+        x_0, labels = _checked(self.draw(n, self.generator), n)
         if not labels:
             return x_0, {}
         all_hidden = self._chance(n)
@@ -338,6 +464,7 @@ class _Trainer:
         return {
             "step": self.step,
             "processes": self.accelerator.num_processes,
+            "precision": self.precision,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -361,6 +488,46 @@ class _Trainer:
     def _device_name(self) -> str:
         device = self.accelerator.device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _checked(drawn: Tensor | tuple[Tensor, Labels], n: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """What a :data:`Draw` returned: n points as float32, and their labels as int64."""
+    x, labels = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, {})
+    require_batch(x, "the training data", "(n, *d), or a pair of it and labels")
+    require_type(labels, Mapping, "the labels", "a dict of tensors of shape (n,)")
+    labels = {name: as_classes(value, f"label {name!r}") for name, value in labels.items()}
+    require(len(x) == n, f"draw was asked for {n} points; the training data has {len(x)}")
+    for name, value in labels.items():
+        require(len(value) == n, f"label {name!r} has {len(value)} values for {n} points")
+    return x.float(), labels
+
+
+def _call(network: nn.Module, inputs: list, precision: str) -> Tensor:
+    """The network's answer, its products taken in this precision, as float32."""
+    half = precision == "bfloat16"
+    with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=half):
+        return network(*inputs).float()
+
+
+def _follow(mean: Tensor, buffer: Tensor, share: float) -> None:
+    """Move an average towards a buffer, or copy the buffer if it holds no real numbers."""
+    if buffer.is_floating_point():
+        # equal entries stay as they are: a mask may hold infinities
+        mean.copy_(torch.where(mean == buffer, mean, mean.lerp(buffer, share)))
+    else:
+        mean.copy_(buffer)
+
+
+def _wait_for(device: torch.device) -> None:
+    """Let the device finish what it was given."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _time_text(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 class _Clock:

@@ -19,13 +19,35 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from diffot import checkpoints, zoo
+from diffot.attributes import as_fit_settings, as_widths
 from diffot.datasets.images import LabeledImages
-from diffot.errors import require, unknown_name
+from diffot.errors import (
+    as_classes,
+    as_whole_number,
+    require,
+    require_generator,
+    require_images,
+    require_known,
+    require_points,
+    require_same_shape,
+    require_type,
+    unknown_name,
+)
 from diffot.paths import CHECKPOINTS
 from diffot.seeds import generator
 
 GROUPS = 8  # of channels that are normalized together
 BATCH = 250  # images at a time where nothing is learned
+
+
+def _as_told(labels: Mapping[str, int]) -> dict[str, int]:
+    """Names of labels and their numbers of classes, checked."""
+    require_type(labels, Mapping, "labels", "a dict of numbers of classes")
+    require(len(labels) > 0, "labels is empty; expected at least one label to be told")
+    return {
+        name: as_whole_number(classes, f"the classes of {name!r} in labels", least=1)
+        for name, classes in labels.items()
+    }
 
 
 class ConditionalVAE(nn.Module):
@@ -47,6 +69,7 @@ class ConditionalVAE(nn.Module):
         embedding: length of the vector that carries the labels.
 
     Raises:
+        TypeError: for arguments of other types.
         ValueError: if there are no labels, or sizes do not fit.
     """
 
@@ -60,16 +83,17 @@ class ConditionalVAE(nn.Module):
         embedding: int = 64,
     ):
         super().__init__()
-        require(len(labels) > 0, "there are no labels to be told")
-        require(
-            len(widths) > 0 and all(width % GROUPS == 0 for width in widths),
-            f"widths are {tuple(widths)}; expected multiples of {GROUPS}, one for each level",
-        )
+        self.labels = _as_told(labels)
+        channels = as_whole_number(channels, "channels", least=1)
+        size = as_whole_number(size, "size", least=1)
+        widths = as_widths(widths)
+        latents = as_whole_number(latents, "latents", least=1)
+        embedding = as_whole_number(embedding, "embedding", least=1)
         require(
             size % 2 ** len(widths) == 0,
             f"images of {size} pixels cannot be halved {len(widths)} times; use fewer levels",
         )
-        self.labels, self.latents = dict(labels), latents
+        self.latents = latents
         self.shape = (channels, size, size)
         side = size // 2 ** len(widths)
         features, hidden = widths[-1] * side**2, 2 * widths[-1]
@@ -101,13 +125,15 @@ class ConditionalVAE(nn.Module):
 
         Args:
             images: shape (B, channels, size, size), values in [-1, 1].
-            labels: all labels of the images, whole numbers of shape (B,).
+            labels: all labels of the images, whole numbers or truth values of shape (B,).
 
         Raises:
+            TypeError: for arguments of other types.
             ValueError: for images of another shape, or labels that are missing or unknown.
         """
+        require_images(images)
         require(
-            images.ndim == 4 and tuple(images.shape[1:]) == self.shape,
+            tuple(images.shape[1:]) == self.shape,
             f"images have shape {tuple(images.shape)}; expected (B, "
             f"{', '.join(map(str, self.shape))})",
         )
@@ -120,31 +146,31 @@ class ConditionalVAE(nn.Module):
 
         Args:
             z: latents, shape (B, k).
-            labels: whole numbers of shape (B,) for every label.
+            labels: whole numbers or truth values of shape (B,) for every label.
 
         Raises:
+            TypeError: for arguments of other types.
             ValueError: for latents of another shape, or labels that are missing or unknown.
         """
-        require(
-            z.ndim == 2 and z.shape[1] == self.latents,
-            f"latents have shape {tuple(z.shape)}; expected (B, {self.latents})",
-        )
+        require_points(z, self.latents, "z")
+        return self._decoded(z, labels)
+
+    def _decoded(self, z: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
         return self.up(self.start(torch.cat([z, self._tell(labels, len(z))], 1)))
 
     def _tell(self, labels: Mapping[str, Tensor], count: int) -> Tensor:
         """The vector that stands for the labels, shape (count, embedding)."""
+        require_type(labels, Mapping, "labels", "a dict of tensors of shape (B,)")
         for name in labels:
             require(name in self.labels, unknown_name("label", name, self.labels))
         told = 0
         for name, classes in self.labels.items():
             require(name in labels, f"label {name!r} is missing; all are needed: "
                     f"{', '.join(self.labels)}")  # fmt: skip
-            index = labels[name]
+            index = as_classes(labels[name], f"label {name!r}", classes)
             require(
-                index.shape == (count,) and bool(((index >= 0) & (index < classes)).all()),
-                f"label {name!r} has shape {tuple(index.shape)} and values "
-                f"{sorted(set(index.flatten().tolist()))[:9]}; expected shape ({count},) and "
-                f"values 0 to {classes - 1}",
+                len(index) == count,
+                f"label {name!r} has {len(index)} values for {count} images or latents",
             )
             told = told + self.label[name](index)
         return told
@@ -160,7 +186,17 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
     Returns:
         Shape (B,).
+
+    Raises:
+        TypeError, ValueError: unless both are finite and of the same shape (B, k).
     """
+    require_points(mean, name="mean")
+    require_points(log_variance, name="log_variance")
+    require_same_shape(mean, log_variance, ("mean", "log_variance"))
+    return _divergence(mean, log_variance)
+
+
+def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(1)
 
 
@@ -190,15 +226,17 @@ def evidence_bound(
     r"""The evidence lower bound :math:`E_q \log p(x|z, y) - KL(q(z|x, y) \| N(0, I))` with one
     draw of z for each image; weight of the divergence 1. Arguments as for
     :meth:`ConditionalVAE.encode`."""
+    require_type(network, ConditionalVAE, "network", "a ConditionalVAE")
+    require_generator(generator)
     mean, log_variance = network.encode(images, labels)
     z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
-    squares = (images - network.decode(z, labels)).square().flatten(1)
+    squares = (images - network._decoded(z, labels)).square().flatten(1)
     log_sigma = network.log_sigma
     log_likelihood = -(
         squares.sum(1) / (2 * (2 * log_sigma).exp())
         + squares.shape[1] * (log_sigma + math.log(2 * math.pi) / 2)
     )
-    return Bound(log_likelihood, kl_divergence(mean, log_variance))
+    return Bound(log_likelihood, _divergence(mean, log_variance))
 
 
 # --- Named autoencoders, as in diffot.zoo and diffot.probes -------------------------------------
@@ -212,6 +250,9 @@ class VAEConfig:
     theirs that the network is told; ``network`` holds further arguments of
     :class:`ConditionalVAE`. The learning rate is AdamW's at its highest; it rises and falls
     in one cycle.
+
+    Raises:
+        TypeError: for values of other types. ValueError: for values out of range.
     """
 
     data: dict
@@ -222,6 +263,13 @@ class VAEConfig:
     batch_size: int = 64
     learning_rate: float = 2e-3
     seed: int = 0
+
+    def __post_init__(self):
+        for name, what in (("data", "data set"), ("test", "data set"), ("network", "network")):
+            require_type(getattr(self, name), dict, name, f"a dict that describes a {what}")
+        checked = as_fit_settings(self.epochs, self.batch_size, self.learning_rate, self.seed)
+        for name, value in {"labels": _as_told(self.labels), **checked}.items():
+            object.__setattr__(self, name, value)
 
 
 _TOLD = zoo.config("Faces32Conditional")
@@ -253,7 +301,7 @@ def config(name: str) -> VAEConfig:
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
     """
-    require(name in CONFIGS, unknown_name("autoencoder", name, CONFIGS))
+    require_known(name, "autoencoder", CONFIGS)
     return CONFIGS[name]
 
 
@@ -269,11 +317,11 @@ def fit(data: LabeledImages, recipe: VAEConfig, progress: bool = True) -> VAERes
         ValueError: if the images lack a label, or there are too few of them.
         FloatingPointError: if the loss stops being finite.
     """
+    require_type(recipe, VAEConfig, "recipe", "a VAEConfig")
     _check_labels(data, recipe)
     require(
-        len(data) >= recipe.batch_size and recipe.epochs >= 1,
-        f"{len(data)} images and {recipe.epochs} epochs; expected at least {recipe.batch_size} "
-        "(the batch size) and 1",
+        len(data) >= recipe.batch_size,
+        f"data are {len(data)} images; expected at least {recipe.batch_size} (the batch size)",
     )
     start, cpu_start = time.perf_counter(), time.process_time()
     channels, size, _ = data.pixels.shape[1:]
@@ -323,8 +371,7 @@ def fit(data: LabeledImages, recipe: VAEConfig, progress: bool = True) -> VAERes
 
 
 def train(name: str, progress: bool = True) -> VAEResult:
-    """Train an autoencoder by its recipe; about seven minutes on one processor core. Nothing is
-    written."""
+    """Train an autoencoder by its recipe; the cards say how long it took. Nothing is written."""
     recipe = config(name)
     return fit(zoo.load_images(recipe.data), recipe, progress)
 
@@ -341,8 +388,10 @@ def evaluate(network: ConditionalVAE, data: LabeledImages, seed: int = 0) -> dic
     Raises:
         ValueError: if there are no images, or they lack a label.
     """
+    require_type(network, ConditionalVAE, "network", "a ConditionalVAE")
     _check_labels(data, network)
-    require(len(data) > 0, "there are no images to evaluate on")
+    seed = as_whole_number(seed, "seed", least=0)
+    require(len(data) > 0, "data holds no images to evaluate on")
     draws = generator(seed, "evaluating an autoencoder")
     bounds, divergences, errors = [], [], []
     with torch.no_grad():
@@ -380,8 +429,11 @@ def save(
     """
     recipe = config(name)
     checkpoints.check_free(name, folder, overwrite)
+    require_type(result, VAEResult, "result", "a VAEResult")
     weights = {key: value.half() for key, value in result.network.state_dict().items()}
-    stored = _build(recipe.labels, result.network.shape, recipe.network, weights)
+    stored = _build(recipe, result.network.shape)
+    checkpoints.require_weights(stored, weights, f"result.network, to be saved as {name},")
+    stored.load_state_dict(weights)
     evaluation = evaluate(stored, zoo.load_images(recipe.test))
     description = {
         **asdict(recipe),
@@ -399,10 +451,19 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
     """The card of a trained autoencoder: recipe, cost, losses, evaluation and hash.
 
     Raises:
-        ValueError: for an unknown name. FileNotFoundError: for one not trained yet.
+        ValueError: for an unknown name, or a card that cannot be read or is of another recipe.
+        FileNotFoundError: for one not trained yet.
     """
-    config(name)
-    return checkpoints.card(name, folder)
+    recipe = asdict(config(name))
+    found = checkpoints.card(name, folder)
+    checkpoints.require_recipe(name, found, recipe, folder)
+    shape = found.get("shape")
+    require(
+        isinstance(shape, list) and len(shape) == 3 and isinstance(found.get("evaluation"), dict),
+        f"{checkpoints.card_path(name, folder)} lacks the shape of images, or the evaluation; "
+        f"train again with: make train MODEL={name} OVERWRITE=1",
+    )
+    return found
 
 
 def load(name: str, folder: Path = CHECKPOINTS) -> ConditionalVAE:
@@ -412,21 +473,19 @@ def load(name: str, folder: Path = CHECKPOINTS) -> ConditionalVAE:
         ValueError: for an unknown name, or if the weights do not match the hash in the card.
         FileNotFoundError: if it has not been trained or a file is missing.
     """
-    description = card(name, folder)
-    weights = checkpoints.load(name, folder)
-    return _build(description["labels"], description["shape"], description["network"], weights)
+    network = _build(config(name), card(name, folder)["shape"])
+    checkpoints.load_into(network, name, folder)
+    return network
 
 
-def _build(
-    labels: Mapping[str, int], shape: Sequence[int], network: dict, weights: Mapping[str, Tensor]
-) -> ConditionalVAE:
+def _build(recipe: VAEConfig, shape: Sequence[int]) -> ConditionalVAE:
     channels, size, _ = shape
-    built = ConditionalVAE(labels, channels, size, **network)
-    built.load_state_dict(weights)
+    built = ConditionalVAE(recipe.labels, channels, size, **recipe.network)
     return built.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def _check_labels(data: LabeledImages, told: VAEConfig | ConditionalVAE) -> None:
+    require_type(data, LabeledImages, "data", "LabeledImages")
     for label, classes in told.labels.items():
         require(label in data.classes, unknown_name("label", label, data.classes))
         require(

@@ -5,9 +5,10 @@ Their checkpoints lie in ``data/checkpoints``; see :mod:`diffot.checkpoints`.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,17 @@ from torch import Tensor, nn
 from diffot import checkpoints, training
 from diffot.datasets import toy
 from diffot.datasets.images import LabeledImages, flipped, mirrored
-from diffot.errors import require, unknown_name
+from diffot.errors import as_whole_number, require, require_known, require_type, unknown_name
 from diffot.mixtures import thesis_mixture
 from diffot.networks import MLP, UNet
 from diffot.paths import CACHE, CHECKPOINTS, FOLDERS
 from diffot.predictors import NetworkPredictor
 from diffot.runs import Run, ungrid
-from diffot.schedules import FAMILIES, Schedule, linear, scaled_linear
-from diffot.training import TrainConfig, TrainResult
+from diffot.schedules import Schedule, linear, scaled_linear
+from diffot.training import LARGEST_SEED, PRECISIONS, TrainConfig, TrainResult
 
 NETWORKS = {"MLP": MLP, "UNet": UNet}
+_DEFAULTS = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class ModelConfig:
     the data set, a key of ``DATASETS``, with the arguments of its loader, and ``mirror`` if half
     of the images drawn are to be mirrored left to right. ``storage`` is the type in which weights
     are stored; they are loaded as float32.
+
+    Raises:
+        TypeError: for values of other types. ValueError: for an unknown type of weights.
     """
 
     data: str | dict
@@ -45,6 +50,13 @@ class ModelConfig:
     network: dict
     training: TrainConfig
     storage: str = "float32"
+
+    def __post_init__(self):
+        require_type(self.data, (str, dict), "data", "a name, or a dict for images")
+        require_type(self.schedule, Schedule, "schedule", "a Schedule")
+        require_type(self.network, dict, "network", "a dict with a class and its arguments")
+        require_type(self.training, TrainConfig, "training", "a TrainConfig")
+        require_known(self.storage, "storage", ("float32", "float16"))
 
 
 _PLANE = scaled_linear(1000, 1e-4, 0.02)
@@ -97,7 +109,7 @@ _V = TrainConfig(
     warmup=300,
     clip=1.0,
     prediction="v",
-    precision="bfloat16",
+    precision="auto",
 )
 _V_SMALL = replace(_V, iterations=8000, learning_rate=1.5e-3, seed=1)
 _V_TOLD = replace(_V, iterations=6000, label_dropout=0.1)
@@ -147,8 +159,8 @@ CONFIGS = {
     "Low2DSCurveSiLU": ModelConfig("Low2DSCurve", _CURVE, _SILU_MLP, _SILU),
 }
 
-# This project's models of images. Those at 32 pixels take 35 to 45 minutes on one processor core,
-# those at 64 pixels are for a GPU and have not been trained.
+# This project's models of images. The cards of those at 32 pixels say how long they took; those
+# at 64 pixels are for a GPU and have not been trained.
 CONFIGS |= {
     "Faces32A": ModelConfig(_FACES, _IMAGES, _UNET, _V, "float16"),
     "Faces32Biased": ModelConfig(
@@ -199,16 +211,59 @@ CONFIGS |= {
     ),
 }
 
-# Module and function that load each data set. Modules are imported when they are needed: drawing
-# images takes packages that loading a model does not.
+
+# The loaders of data sets. Their modules are imported when they are needed: drawing images takes
+# packages that loading a model does not.
+def _faces(arguments: dict) -> LabeledImages:
+    from diffot.datasets import faces
+
+    if "bias" in arguments:
+        arguments["bias"] = _called(faces.Bias, arguments["bias"], "bias")
+    return _called(faces.load, arguments, "faces")
+
+
+def _animals(arguments: dict) -> LabeledImages:
+    from diffot.datasets import animals
+
+    return _called(animals.load, arguments, "animals")
+
+
+def _digits(arguments: dict) -> LabeledImages:
+    from diffot.datasets import digits
+
+    return _called(digits.load, arguments, "digits")
+
+
+def _real(family: str, arguments: dict) -> LabeledImages:
+    from diffot.datasets import folders
+
+    loaders = {"celeba": folders.celeba, "celeba_hq": folders.celeba_hq, "afhq": folders.afhq}
+    return _called(loaders[family], {**arguments, "root": FOLDERS / family}, family)
+
+
 DATASETS = {
-    "faces": ("faces", "load"),
-    "animals": ("animals", "load"),
-    "digits": ("digits", "load"),
-    "celeba": ("folders", "celeba"),
-    "celeba_hq": ("folders", "celeba_hq"),
-    "afhq": ("folders", "afhq"),
+    "faces": _faces,
+    "animals": _animals,
+    "digits": _digits,
+    "celeba": partial(_real, "celeba"),
+    "celeba_hq": partial(_real, "celeba_hq"),
+    "afhq": partial(_real, "afhq"),
 }
+
+
+def _called(function: Callable, arguments: Mapping, what: str) -> Any:
+    """``function(**arguments)``; arguments that it does not take, or lacks, are named."""
+    require_type(arguments, Mapping, what, "a dict of arguments")
+    parameters = inspect.signature(function).parameters
+    for name in arguments:
+        require(name in parameters, unknown_name(f"argument of {what}", name, parameters))
+    lacking = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in arguments
+    ]
+    require(not lacking, f"{what} lacks {', '.join(lacking)}")
+    return function(**arguments)
 
 
 def config(name: str) -> ModelConfig:
@@ -217,7 +272,7 @@ def config(name: str) -> ModelConfig:
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
     """
-    require(name in CONFIGS, unknown_name("model", name, CONFIGS))
+    require_known(name, "model", CONFIGS)
     return CONFIGS[name]
 
 
@@ -268,30 +323,38 @@ def load_images(data: dict) -> LabeledImages:
     images are looked for in ``data/folders``, under the name of the data set.
 
     Raises:
-        ValueError: for an unknown data set.
+        ValueError: for an unknown data set or argument.
         FileNotFoundError: if real images are not there, saying what is expected.
     """
-    arguments = dict(data)
+    arguments, family = _split(data, "data", "set")
     arguments.pop("mirror", None)  # concerns drawing from the images
-    family = arguments.pop("set")
-    require(family in DATASETS, unknown_name("data set", family, DATASETS))
-    module, function = DATASETS[family]
-    if module == "folders":
-        arguments["root"] = FOLDERS / family
-    source = importlib.import_module(f"diffot.datasets.{module}")
-    if "bias" in arguments:
-        arguments["bias"] = source.Bias(**arguments["bias"])
-    return getattr(source, function)(**arguments)
+    require_known(family, "data set", DATASETS)
+    return DATASETS[family](arguments)
 
 
 def build(network: dict, seed: int) -> nn.Module:
-    """A network with fresh weights from its description, drawn with the given seed."""
-    arguments = dict(network)
-    family = arguments.pop("class")
-    require(family in NETWORKS, unknown_name("network class", family, NETWORKS))
+    """A network with fresh weights from its description, drawn with the given seed.
+
+    Args:
+        network: the arguments of a class and, as ``"class"``, its name in ``NETWORKS``.
+
+    Raises:
+        ValueError: for an unknown class or argument.
+    """
+    arguments, family = _split(network, "network", "class")
+    require_known(family, "network class", NETWORKS)
+    seed = as_whole_number(seed, "seed", least=0, most=LARGEST_SEED)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NETWORKS[family](**arguments)
+        return _called(NETWORKS[family], arguments, family)
+
+
+def _split(description: dict, what: str, key: str) -> tuple[dict, str]:
+    """A description without its key of this name, and what stands there."""
+    require_type(description, Mapping, what, f"a dict with the key {key!r}")
+    require(key in description, f"{what} is {description!r}; expected the key {key!r} in it")
+    arguments = dict(description)
+    return arguments, arguments.pop(key)
 
 
 def open_run(
@@ -313,13 +376,22 @@ def describe(name: str) -> dict:
     }
 
 
-def train(name: str, progress: bool = True, run: Run | None = None) -> TrainResult:
-    """Train a model by its recipe. Nothing is written but the run, if any; see :func:`save`."""
+def train(
+    name: str, progress: bool = True, run: Run | None = None, precision: str | None = None
+) -> TrainResult:
+    """Train a model by its recipe. Nothing is written but the run, if any; see :func:`save`.
+
+    Args:
+        precision: in place of that of the recipe; see :class:`~diffot.training.TrainConfig`.
+    """
     recipe = config(name)
-    network = build(recipe.network, recipe.training.seed)
+    settings = recipe.training
+    if precision is not None:
+        settings = replace(settings, precision=precision)
+    network = build(recipe.network, settings.seed)
     with training.accelerator().main_process_first():  # so that one prepares the data for all
         points = draw(name)
-    return training.train(network, recipe.schedule, points, recipe.training, progress, run)
+    return training.train(network, recipe.schedule, points, settings, progress, run)
 
 
 def save(
@@ -336,12 +408,22 @@ def save(
 
     Raises:
         FileExistsError: if there is one already and ``overwrite`` is not set.
+        ValueError: if the network is not that of the recipe, or holds NaN.
     """
     recipe = config(name)
+    require_type(result, TrainResult, "result", "a TrainResult")
     stored = getattr(torch, recipe.storage)
-    weights = {key: value.to(stored) for key, value in result.network.state_dict().items()}
+    weights = {
+        key: value.to(stored) if value.is_floating_point() else value
+        for key, value in result.network.state_dict().items()
+    }
+    with torch.device("meta"):
+        network = build(recipe.network, seed=0)
+    checkpoints.require_weights(network, weights, f"result.network, to be saved as {name},")
+    described = describe(name)
+    described["training"]["precision"] = result.precision
     description = {
-        **describe(name),
+        **described,
         "parameters": sum(p.numel() for p in result.network.parameters()),
         "cpu_seconds": round(result.cpu_seconds, 1),
         "seconds": round(result.seconds, 1),
@@ -359,8 +441,9 @@ def save(
 
 def provide(names: Sequence[str], folder: Path = CHECKPOINTS) -> None:
     """Train and save those of the models that have no checkpoint in ``folder``, one by one."""
+    require_type(names, (list, tuple), "names", "a list of names")
     for name in names:
-        if not (Path(folder) / f"{name}.json").exists():
+        if not checkpoints.card_path(name, folder).exists():
             save(name, train(name), folder)
 
 
@@ -379,10 +462,20 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
     """The card of a trained model: recipe, cost, loss curve and hash.
 
     Raises:
-        ValueError: for an unknown name. FileNotFoundError: for a model not trained yet.
+        ValueError: for an unknown name, or a card that cannot be read or is of another recipe.
+        FileNotFoundError: for a model not trained yet.
     """
-    config(name)
-    return checkpoints.card(name, folder)
+    recipe = describe(name)
+    found = checkpoints.card(name, folder)
+    said = {"storage": "float32", **found}
+    if isinstance(found.get("training"), dict):
+        # cards older than a setting were made with its default
+        said["training"] = {**_DEFAULTS, **found["training"]}
+        # which precision is faster is a matter of the machine
+        if said["training"]["precision"] in PRECISIONS:
+            recipe["training"]["precision"] = said["training"]["precision"]
+    checkpoints.require_recipe(name, said, recipe, folder)
+    return found
 
 
 def training_samples(name: str, folder: Path = CHECKPOINTS) -> dict[int, Tensor]:
@@ -396,7 +489,7 @@ def training_samples(name: str, folder: Path = CHECKPOINTS) -> dict[int, Tensor]
     """
     config(name)
     place = Path(folder) / f"{name}.samples"
-    paths = sorted(place.glob("step_*.png"))
+    paths = sorted(place.glob("step_[0-9]*.png"))
     if not paths:
         raise FileNotFoundError(
             f"no samples of {name} in {place}; they are kept there when it is trained: "
@@ -409,14 +502,14 @@ def load(name: str, folder: Path = CHECKPOINTS) -> NetworkPredictor:
     """A trained model as a noise predictor, on the schedule it was trained with.
 
     Raises:
-        ValueError: for an unknown name, or if the weights do not match the hash in the card.
+        ValueError: for an unknown name, if the card is of another recipe, or if the weights do
+            not match the hash in the card.
         FileNotFoundError: if the model has not been trained or a file is missing.
     """
-    description = card(name, folder)
-    network = build(description["network"], seed=0)
-    network.load_state_dict(checkpoints.load(name, folder))
-    parameters = dict(description["schedule"])
-    schedule = FAMILIES[parameters.pop("name")](**parameters)
+    recipe = config(name)
+    card(name, folder)
+    network = build(recipe.network, seed=0)
+    checkpoints.load_into(network, name, folder)
     # convolutions in float32 are a third faster on channels that lie side by side
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    return NetworkPredictor(network, schedule, description["training"].get("prediction", "eps"))
+    return NetworkPredictor(network, recipe.schedule, recipe.training.prediction)
