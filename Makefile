@@ -15,7 +15,8 @@ help:
 	@echo "make run [ALL=1]          execute notebooks in place, the stale ones or all"
 	@echo "make serve                build the book and serve it on localhost:8000"
 	@echo "make train MODEL=NAME     train a model [OVERWRITE=1 to replace its checkpoint,"
-	@echo "                          RESUME=1 to continue an interrupted training]"
+	@echo "                          RESUME=1 to continue an interrupted training,"
+	@echo "                          PRECISION=float32 or bfloat16 to force it]"
 	@echo "make bench                measure speed"
 	@echo "make lint                 check the style of code and notebooks"
 	@echo "make clean                remove what was built; the virtual environment stays"
@@ -51,7 +52,8 @@ serve: book
 
 train: .venv/.installed
 	@test -n "$(MODEL)" || { echo "say which: make train MODEL=NAME"; $(BIN)/python -m diffot info; exit 1; }
-	$(BIN)/python -m diffot train $(MODEL) $(if $(OVERWRITE),--overwrite) $(if $(RESUME),--resume)
+	$(BIN)/python -m diffot train $(MODEL) $(if $(OVERWRITE),--overwrite) $(if $(RESUME),--resume) \
+		$(if $(PRECISION),--precision $(PRECISION))
 
 bench: .venv/.installed
 	@for file in benchmarks/*.py; do $(BIN)/python $$file; done
