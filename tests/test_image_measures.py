@@ -72,7 +72,7 @@ def test_held_out_digits_are_the_other_ones():
     pixels = torch.cat([images.pixels for images in both]).flatten(1)
     every = zoo.load_images({"set": "digits"}).pixels.flatten(1)
     assert torch.equal(pixels.unique(dim=0), every.unique(dim=0)) and len(pixels) == 5000
-    with pytest.raises(ValueError, match=r"n is 5001; expected 1 to 5000"):
+    with pytest.raises(ValueError, match=r"n is 5001; expected a whole number from 1 to 5000"):
         image_measures.held_out("Digits28", 1001)
 
 
