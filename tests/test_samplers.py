@@ -83,7 +83,7 @@ def test_ddim_converges_to_the_probability_flow_at_first_order(schedule):
 
 def test_first_order_holds_for_a_mixture_too(schedule):
     exact = ExactPredictor(mixtures.thesis_mixture("Low2DASymMix"), schedule)
-    x_T, T = normal(2000), schedule.T
+    x_T, T = normal(500), schedule.T
     # the reference: 8000 steps in real time
     reference = samplers.ddim(exact, x_T, torch.linspace(T, 0, 8001).double().tolist())
     steps = [50, 100, 200, 500]
@@ -96,7 +96,7 @@ def test_first_order_holds_for_a_mixture_too(schedule):
 
 @pytest.mark.parametrize("sampler", ["ddpm beta", "ddpm posterior", "ddim eta=1", "ddim eta=0.5"])
 def test_stochastic_samplers_reach_the_data_law(oblique, schedule, sampler, generator):
-    exact, n = ExactPredictor(oblique, schedule), 40_000
+    exact, n = ExactPredictor(oblique, schedule), 10_000
     x_T = exact.prior().sample(n, generator)
     if sampler.startswith("ddpm"):
         x = samplers.ddpm(exact, x_T, generator, sampler.split()[1])
@@ -353,8 +353,8 @@ def test_the_multistep_method_overshoots_where_steps_grow(schedule, name):
 
     def errors(growth):
         ends = np.append(0, np.cumsum(growth ** np.arange(8.0)))
-        wanted = log_ratio[0] + (log_ratio[-1] - log_ratio[0]) * ends / ends[-1]
-        path = [*np.interp(wanted, log_ratio, times), 0.0]
+        wanted = log_ratio[0] + (log_ratio[-1] - log_ratio[0]) * torch.from_numpy(ends / ends[-1])
+        path = [*np.interp(wanted, log_ratio, times).tolist(), 0.0]
         images = [s(exact, z, path) for s in (samplers.dpm_solver, samplers.ddim, samplers.heun)]
         return [float((x - truth).norm(dim=1).median()) for x in images]
 
