@@ -105,6 +105,13 @@ def test_truth_values_are_classes():
     expect(lambda: errors.as_classes(torch.tensor([0, 2]), "smile", 2), "0 to 1, its 2 classes")
 
 
+def test_large_numbers_are_finite_though_their_sum_is_not():
+    errors.require_finite(torch.full((9,), 3e38), "x")
+    errors.require_finite(torch.full((9,), 6e4, dtype=torch.float16), "x")
+    opposite = torch.tensor([math.inf, -math.inf, 1.0])
+    expect(lambda: errors.require_finite(opposite, "x"), "x holds 2 values that are NaN or inf")
+
+
 def test_messages_about_objects_are_short():
     with pytest.raises(TypeError) as raised:
         errors.require_points(list(range(10_000)), name="z")

@@ -18,6 +18,19 @@ BOX = (0.25, 0.25, 0.75, 0.75)
 MASK = latents.box_mask(BOX, 8)
 UNET = networks.UNet(widths=(8,), middle=(8,), embedding=8, labels={"smile": 2})
 TOLD = NetworkPredictor(UNET, SCHEDULE)
+PLAIN = NetworkPredictor(networks.MLP(2), SCHEDULE)
+SAME = as_predictor(lambda x, t: x, SCHEDULE)
+FIRST_ROW = as_predictor(lambda x, t: x[:1], SCHEDULE)
+
+
+class Lopsided(networks.MLP):
+    """Answers with the first coordinate alone."""
+
+    def __init__(self):
+        super().__init__(2)
+
+    def forward(self, x, share):
+        return super().forward(x, share)[:, :1]
 
 
 def draws():
@@ -61,6 +74,9 @@ USES = [
     Use(predictors.velocity, {"predictor": EXACT, "x": Z, "t": 3.0}),
     Use(EXACT.denoised, {"x": Z, "t": 3.0}),
     Use(EmpiricalPredictor(Z, SCHEDULE).denoised, {"x": Z, "t": 3.0}),
+    Use(SAME.denoised, {"x": Z, "t": 3.0}),
+    Use(PLAIN.denoised, {"x": Z, "t": 3.0}),
+    Use(PLAIN.__call__, {"x": Z, "t": 3.0}),
     Use(TOLD.given, {"labels": {"smile": 1}}),
     Use(latents.box_mask, {"box": BOX, "size": 8, "soft": 0.1}),
     Use(latents.channel_mask, {"mask": MASK, "channel": 1, "channels": 3}),
@@ -122,6 +138,25 @@ CASES = [
     Case(lambda: EMPIRICAL.denoised(LATENTS, 1.0), "the shape of the points"),
     Case(lambda: EmpiricalPredictor(Z[:0], SCHEDULE), "N >= 1"),
     Case(lambda: TOLD(LATENTS, 0.0), "expected 0 < t <= T = 20"),
+    Case(lambda: EXACT(Z, 0.0), "t is 0"),
+    Case(lambda: predictors.velocity(EXACT, Z, 0.0), "t is 0"),
+    Case(lambda: SAME(Z, 0.0), "t is 0"),
+    Case(lambda: SAME(Z, 21.0), "expected times between 0 and T = 20"),
+    Case(lambda: SAME(Z, torch.ones(3)), "t has shape (3,) for 4 points"),
+    Case(lambda: PLAIN(Z, torch.ones(3)), "t has shape (3,) for 4 points"),
+    Case(lambda: PLAIN(Z, torch.ones(1)), "t has shape (1,) for 4 points"),
+    Case(lambda: FIRST_ROW.denoised(Z, 3.0), "the answer of the function has shape (1, 2)"),
+    Case(lambda: as_predictor(print, SCHEDULE)(Z, 3.0), "the answer of the function is None"),
+    Case(
+        lambda: NetworkPredictor(Lopsided(), SCHEDULE)(Z, 3.0),
+        "the answer of the network has shape (4, 1)",
+    ),
+    Case(lambda: NetworkPredictor(torch.nn.Identity(), SCHEDULE), "network has no parameters"),
+    Case(lambda: NetworkPredictor(UNET, SCHEDULE, labels=[1]), "labels is [1]"),
+    Case(lambda: TOLD.given({"smile": torch.tensor([1])})(LATENTS, 3.0), "for 2 points"),
+    Case(lambda: TOLD.given({"smile": torch.ones(3).long()})(LATENTS, 3.0), "for 2 points"),
+    Case(lambda: samplers.ddim(EXACT, Z, [20.0, 1e-14, 0.0]), "steps holds the time 1e-14"),
+    Case(lambda: samplers.invert(EXACT, Z, [20.0, 1e-14, 0.0]), "steps holds the time 1e-14"),
     Case(lambda: TOLD.given({"smile": 2}), "label smile is 2; expected whole"),
     Case(lambda: TOLD.given({"smile": 1.0}), "label smile"),
     Case(lambda: TOLD.given({"smile": np.nan}), "label smile"),
@@ -149,6 +184,17 @@ CASES = [
     Case(lambda: networks.UNet(widths=(12,)), "multiples of groups = 8"),
     Case(lambda: networks.UNet(embedding=7), "embedding is 7; expected an even number"),
     Case(lambda: networks.UNet(labels={"smile": 0}), "labels['smile'] is 0"),
+    Case(lambda: networks.MLP(2)(Z, torch.ones(1)), "share has shape (1,) for 4 points"),
+    Case(lambda: UNET(LATENTS, None), "share is None"),
+    Case(lambda: UNET(LATENTS, torch.ones(1)), "share has shape (1,) for 2 points"),
+    Case(
+        lambda: UNET(LATENTS, torch.ones(2), {"smile": torch.ones(2)}),
+        "label smile is torch.float32",
+    ),
+    Case(
+        lambda: UNET(LATENTS, torch.ones(2), {"smile": torch.tensor([1])}),
+        "label smile has shape (1,) for 2 images",
+    ),
     Case(lambda: UNET(LATENTS[:, :1], torch.ones(2)), "expected (B, 3, H, W)"),
 ]
 

@@ -146,6 +146,11 @@ def test_a_model_that_counts_its_levels_from_zero_is_asked_at_its_own(oblique, s
     assert float(theirs[16]) == pytest.approx(float(schedule.alpha_bar[17]), rel=1e-5)
 
 
+def test_without_noise_the_exact_denoised_point_is_x(oblique, schedule, generator):
+    x = points(generator)
+    assert (ExactPredictor(oblique, schedule).denoised(x, 0) - x).abs().max() < 1e-13
+
+
 def test_truth_values_are_labels(schedule):
     network = UNet(widths=(8,), middle=(8,), embedding=8, labels={"smile": 2})
     torch.nn.init.normal_(network.last.weight)

@@ -74,6 +74,12 @@ def test_whole_times_are_the_table_itself(schedule):
     )
 
 
+def test_a_time_that_is_looked_up_leaves_the_table_alone(schedule):
+    before = schedule.alpha_bar.clone()
+    schedule.alpha_bar_at(500.0).zero_()
+    assert torch.equal(schedule.alpha_bar, before)
+
+
 def test_variance_grows_evenly_before_the_first_step(schedule):
     variance = 1 - schedule.alpha_bar_at([0.0, 0.5, 1.0])
     assert variance[0] == 0

@@ -169,6 +169,9 @@ def require_tensor(x: object, name: str, wanted: str = "a floating-point tensor"
 def require_finite(x: Tensor, name: str) -> None:
     """Require that no entry is NaN or infinite."""
     require_type(x, Tensor, name, "a tensor")
+    # NaN and infinity show in the sum, which is many times faster than asking each value
+    if math.isfinite(x.detach().sum()):
+        return
     bad = int((~torch.isfinite(x)).sum())
     require(bad == 0, f"{name} holds {bad} values that are NaN or infinite; remove them first")
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diffot.errors import (
+    as_classes,
     as_number,
     as_whole_number,
     require,
@@ -67,6 +68,7 @@ class MLP(nn.Module):
             x.ndim == 2 and x.shape[1] == self.dim,
             f"x has shape {tuple(x.shape)}; expected (B, {self.dim})",
         )
+        _require_shares(share, x)
         time = share[:, None]
         if len(self.frequencies):
             phase = time * self.frequencies
@@ -170,8 +172,8 @@ class UNet(nn.Module):
         Args:
             x: shape (B, channels, H, W), H and W multiples of 2^(levels-1).
             share: t/T, shape (B,).
-            labels: whole numbers, shape (B,), for some or all attributes; -1 and an attribute
-                that is left out mean "not said".
+            labels: whole numbers, shape (B,), for some or all attributes, or truth values for
+                the classes 0 and 1; -1 and an attribute that is left out mean "not said".
         """
         require_tensor(x, "x")
         step = 2 ** len(self.up)
@@ -183,6 +185,7 @@ class UNet(nn.Module):
             f"x has shape {tuple(x.shape)}; expected (B, {self.channels}, H, W) "
             f"with H and W multiples of {step}",
         )
+        _require_shares(share, x)
         told = self.activation(self._tell(share, labels or {}))
         x = self.first(x)
         skips = []
@@ -207,9 +210,22 @@ class UNet(nn.Module):
         told = self.time(torch.cat([angle.sin(), angle.cos()], 1))
         unsaid = torch.full(share.shape, -1, device=share.device)
         for name, classes in self.labels.items():
-            index = labels.get(name, unsaid).long()
+            index = as_classes(labels.get(name, unsaid), f"label {name}")
+            require(
+                index.shape == share.shape,
+                f"label {name} has shape {tuple(index.shape)} for {len(share)} images; expected "
+                "one class for each",
+            )
             told = told + self.label[name](torch.where(index < 0, classes, index))
         return told
+
+
+def _require_shares(share: Tensor, x: Tensor) -> None:
+    require_tensor(share, "share")
+    if share.shape != x.shape[:1]:
+        raise ValueError(
+            f"share has shape {tuple(share.shape)} for {len(x)} points; expected t/T for each"
+        )
 
 
 def _widths(widths: Sequence[int], name: str = "widths") -> list[int]:

@@ -9,7 +9,8 @@ the same quantity:
           \nabla \log p_t(x) = -\frac{\hat\varepsilon}{\sigma_t}, \quad
           v = \alpha_t \hat\varepsilon - \sigma_t \hat x_0
 
-(Ho et al. 2020, eq. 15; Song et al. 2021b, eq. 4; Salimans & Ho 2022, section 4).
+(Ho et al. 2020, eq. 15; Song et al. 2021b, eq. 4; Salimans & Ho 2022, section 4). At t = 0, where
+x has no noise, asking for noise, score or velocity is an error.
 """
 
 from __future__ import annotations
@@ -36,14 +37,6 @@ from diffot.schedules import Schedule, Time
 PREDICTIONS = ("eps", "v")
 
 
-def _amplitudes(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
-    """alpha_t and sigma_t, shaped to multiply x of shape (B, *d)."""
-    alpha_bar = _signal(schedule, x, t).to(x.device)
-    if alpha_bar.ndim:
-        alpha_bar = alpha_bar.reshape(-1, *[1] * (x.ndim - 1))
-    return alpha_bar.sqrt().to(x.dtype), (1 - alpha_bar).sqrt().to(x.dtype)
-
-
 def _signal(schedule: Schedule, x: Tensor, t: Time) -> Tensor:
     """alpha_bar_t, of no dimension or of shape (B,)."""
     require_tensor(x, "x")
@@ -56,10 +49,32 @@ def _signal(schedule: Schedule, x: Tensor, t: Time) -> Tensor:
     return alpha_bar
 
 
-def _require_noise(sigma: Tensor) -> None:
-    if not bool((sigma > 0).all()):
+def _noisy_signal(schedule: Schedule, x: Tensor, t: Time) -> Tensor:
+    """The same, at times that have noise."""
+    alpha_bar = _signal(schedule, x, t)
+    require(
+        float(alpha_bar.max()) < 1,
+        "t is 0, where there is no noise to be told from the data; "
+        f"expected 0 < t <= T = {schedule.T}",
+    )
+    return alpha_bar
+
+
+def _amplitudes(alpha_bar: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """alpha_t and sigma_t, shaped to multiply x of shape (B, *d)."""
+    alpha_bar = alpha_bar.to(x.device)
+    if alpha_bar.ndim:
+        alpha_bar = alpha_bar.reshape(-1, *[1] * (x.ndim - 1))
+    return alpha_bar.sqrt().to(x.dtype), (1 - alpha_bar).sqrt().to(x.dtype)
+
+
+def _require_answer(eps: object, x: Tensor, model: str) -> None:
+    """Require one value for each of x, for others would be broadcast without a word."""
+    require_type(eps, Tensor, f"the answer of the {model}", "a tensor of the shape of x")
+    if eps.shape != x.shape:
         raise ValueError(
-            "t is 0, where there is no noise to be told from the data; expected a time above 0"
+            f"the answer of the {model} has shape {tuple(eps.shape)} for x of shape "
+            f"{tuple(x.shape)}; expected the same"
         )
 
 
@@ -79,12 +94,15 @@ class NoisePredictor(ABC):
     def denoised(self, x: Tensor, t: Time) -> Tensor:
         r"""The predicted clean point :math:`(x - \sigma_t \hat\varepsilon) / \alpha_t`
         (thesis eq. 3.37). Overridden where it can be had without dividing by alpha_t."""
-        alpha, sigma = _amplitudes(self.schedule, x, t)
+        alpha, sigma = _amplitudes(_noisy_signal(self.schedule, x, t), x)
         return (x - sigma * self(x, t)) / alpha
 
 
 class ExactPredictor(NoisePredictor):
-    """The best possible noise predictor for data drawn from a Gaussian mixture."""
+    """The best possible noise predictor for data drawn from a Gaussian mixture.
+
+    The denoised point at t = 0 is x itself.
+    """
 
     def __init__(self, mixture: GaussianMixture, schedule: Schedule):
         require_type(mixture, GaussianMixture, "mixture", "a GaussianMixture")
@@ -92,7 +110,7 @@ class ExactPredictor(NoisePredictor):
         self.mixture, self.schedule = mixture, schedule
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:
-        return self.mixture.noise_mean(x, _signal(self.schedule, x, t))
+        return self.mixture.noise_mean(x, _noisy_signal(self.schedule, x, t))
 
     def denoised(self, x: Tensor, t: Time) -> Tensor:
         return self.mixture.posterior_mean(x, _signal(self.schedule, x, t))
@@ -143,8 +161,7 @@ class EmpiricalPredictor(NoisePredictor):
             f"d = {tuple(self.points.shape[1:])}, the shape of the points",
         )
         flat = x.flatten(1).to(self._mean)
-        alpha, sigma = _amplitudes(self.schedule, flat, t)
-        _require_noise(sigma)
+        alpha, sigma = _amplitudes(_noisy_signal(self.schedule, x, t), flat)
         # |x - alpha x_i|^2 without the term that is the same for all i
         deviations = self._deviations
         products = (flat - alpha * self._mean) @ deviations.T
@@ -174,10 +191,14 @@ class NetworkPredictor(NoisePredictor):
         labels: Mapping[str, int | Tensor] | None = None,
     ):
         require_type(network, nn.Module, "network", "a torch.nn.Module")
+        require(
+            next(network.parameters(), None) is not None,
+            "network has no parameters, whose type and device x is given; use as_predictor",
+        )
         require_type(schedule, Schedule, "schedule", "a Schedule")
         require_known(prediction, "prediction", PREDICTIONS)
         self.network, self.schedule, self.prediction = network, schedule, prediction
-        self.labels = self._checked(labels) if labels else {}
+        self.labels = {} if labels is None else self._checked(labels)
 
     def given(self, labels: Mapping[str, int | Tensor]) -> NetworkPredictor:
         """The predictor of the images with these labels, of a conditional network.
@@ -196,6 +217,7 @@ class NetworkPredictor(NoisePredictor):
 
     def _checked(self, labels: Mapping[str, int | Tensor]) -> dict[str, Tensor]:
         """The labels as int64, of no dimension or of shape (B,)."""
+        require_type(labels, Mapping, "labels", "a dict such as {'smile': 1}")
         known = getattr(self.network, "labels", {})
         require(
             bool(known),
@@ -215,37 +237,43 @@ class NetworkPredictor(NoisePredictor):
         return checked
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:
+        alpha_bar = _noisy_signal(self.schedule, x, t)
         output = self._output(x, t)
         if self.prediction == "eps":
             return output
-        alpha, sigma = _amplitudes(self.schedule, x, t)
+        alpha, sigma = _amplitudes(alpha_bar, x)
         return alpha * output + sigma * x
 
     def denoised(self, x: Tensor, t: Time) -> Tensor:
+        alpha, sigma = _amplitudes(_noisy_signal(self.schedule, x, t), x)
+        output = self._output(x, t)
         if self.prediction == "eps":
-            return super().denoised(x, t)
-        alpha, sigma = _amplitudes(self.schedule, x, t)
-        return alpha * x - sigma * self._output(x, t)
+            return (x - sigma * output) / alpha
+        return alpha * x - sigma * output
 
     def _output(self, x: Tensor, t: Time) -> Tensor:
+        """The answer of the network at times that are in range."""
+        require_batch(x)
         weight = next(self.network.parameters())
-        t = as_tensor(t, "t", torch.float64)
-        if not bool(((t > 0) & (t <= self.schedule.T)).all()):
-            raise ValueError(
-                f"t runs from {t.min():.6g} to {t.max():.6g}; "
-                f"expected 0 < t <= T = {self.schedule.T}"
-            )
-        share = t.round().clamp(min=1) / self.schedule.T
+        share = torch.as_tensor(t, dtype=torch.float64).round().clamp(min=1) / self.schedule.T
         share = share.to(weight.device, weight.dtype).expand(len(x))
         inputs = [x.to(weight.device, weight.dtype), share]
         if self.labels:
+            for name, value in self.labels.items():
+                require(
+                    value.ndim == 0 or len(value) == len(x),
+                    f"label {name} has shape {tuple(value.shape)} for {len(x)} points; expected "
+                    "one class, or one for each point",
+                )
             inputs.append(
                 {
                     name: value.to(weight.device).expand(len(x))
                     for name, value in self.labels.items()
                 }
             )
-        return self.network(*inputs).to(x.device, x.dtype)
+        output = self.network(*inputs)
+        _require_answer(output, x, "network")
+        return output.to(x.device, x.dtype)
 
 
 class _FunctionPredictor(NoisePredictor):
@@ -255,7 +283,12 @@ class _FunctionPredictor(NoisePredictor):
         self.function, self.schedule, self.first = function, schedule, first
 
     def __call__(self, x: Tensor, t: Time) -> Tensor:
-        return self.function(x, t - 1 + self.first)
+        _noisy_signal(self.schedule, x, t)
+        require_batch(x)
+        t = t if isinstance(t, (int, float)) else torch.as_tensor(t)
+        eps = self.function(x, t - 1 + self.first)
+        _require_answer(eps, x, "function")
+        return eps.to(x)
 
 
 def as_predictor(
@@ -268,7 +301,8 @@ def as_predictor(
     to T - 1, and a model of theirs asked at t would be told too much noise by one step.
 
     Args:
-        function: called with x of shape (B, *d) and the time.
+        function: called with x of shape (B, *d) and the time; returns the noise, of the shape of
+            x. Samplers hand x over in float32 or float64, which a model in bfloat16 converts.
         first: what the function calls the first noisy level: 1 as here, or 0.
     """
     require_type(function, Callable, "function", "a function (x, t) -> eps")
@@ -283,13 +317,16 @@ def score(predictor: NoisePredictor, x: Tensor, t: Time) -> Tensor:
         ValueError: at t = 0, where this is 0 / 0.
     """
     require_type(predictor, NoisePredictor, "predictor", "a NoisePredictor")
-    sigma = _amplitudes(predictor.schedule, x, t)[1]
-    _require_noise(sigma)
+    sigma = _amplitudes(_noisy_signal(predictor.schedule, x, t), x)[1]
     return -predictor(x, t) / sigma
 
 
 def velocity(predictor: NoisePredictor, x: Tensor, t: Time) -> Tensor:
-    r"""Velocity :math:`v = \alpha_t \hat\varepsilon - \sigma_t \hat x_0`, of the shape of x."""
+    r"""Velocity :math:`v = \alpha_t \hat\varepsilon - \sigma_t \hat x_0`, of the shape of x.
+
+    Raises:
+        ValueError: at t = 0, where there is no noise.
+    """
     require_type(predictor, NoisePredictor, "predictor", "a NoisePredictor")
-    alpha, sigma = _amplitudes(predictor.schedule, x, t)
+    alpha, sigma = _amplitudes(_noisy_signal(predictor.schedule, x, t), x)
     return alpha * predictor(x, t) - sigma * predictor.denoised(x, t)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diffot.errors import (
     as_number,
+    require,
     require_alike,
     require_batch,
     require_generator,
@@ -50,9 +51,14 @@ def _path(
 ) -> tuple[list[float], list[Level]]:
     """The times to visit and (alpha, sigma) at each."""
     times = timesteps(schedule, steps)
-    if backwards:
-        times = times.flip(0)
     alpha_bar = schedule.alpha_bar_at(times)
+    require(
+        bool(alpha_bar[-2] < 1),
+        f"steps holds the time {times[-2]:.6g}, whose noise is too little for float64; expected "
+        "0 alone after the times with noise",
+    )
+    if backwards:
+        times, alpha_bar = times.flip(0), alpha_bar.flip(0)
     levels = zip(alpha_bar.sqrt().tolist(), (1 - alpha_bar).sqrt().tolist())
     return times.tolist(), list(levels)
 

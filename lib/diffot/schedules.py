@@ -77,6 +77,9 @@ class Schedule:
         Raises:
             ValueError: if a time lies outside [0, T] or is not a number.
         """
+        # samplers ask for one whole time at every step: look it up at once
+        if type(t) in (int, float) and 0 <= t <= self.T and t == int(t):
+            return self.alpha_bar[int(t)].clone()
         t = as_tensor(t, "t", torch.float64)
         if not bool(((t >= 0) & (t <= self.T)).all()):
             raise ValueError(
