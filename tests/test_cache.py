@@ -122,12 +122,16 @@ def test_arrays_are_returned_even_if_they_cannot_be_kept(tmp_path):
     assert arrays["square"].tolist() == [0, 1, 4, 9, 16]
 
 
-def test_a_cache_that_cannot_be_read_is_reported_once(provide, log, monkeypatch):
+def test_a_cache_that_cannot_be_read_is_reported_once(provide, log, tmp_path, monkeypatch):
     provide(30)
     made(log)
 
-    def denied(*_, **__):
-        raise PermissionError(13, "Permission denied")
+    read = Path.read_text
+
+    def denied(path, *more, **options):
+        if tmp_path in path.parents:
+            raise PermissionError(13, "Permission denied")
+        return read(path, *more, **options)
 
     with monkeypatch.context() as patched, pytest.warns(UserWarning) as caught:
         patched.setattr(Path, "read_text", denied)
@@ -191,10 +195,10 @@ def test_the_same_may_be_made_twice_at_once(log, tmp_path):
 
 
 SCRIPT = """
-import sys
+import os, sys
 from functools import partial
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1].split(os.pathsep)
 from test_cache import PACKAGES, squares
 from diffot.datasets import cache
 cache.CHUNK = 10
@@ -204,7 +208,7 @@ cache.provide("squares", {}, PACKAGES, range(200), make, Path(sys.argv[3]))
 
 
 def test_work_survives_a_kill(provide, log, tmp_path):
-    command = [sys.executable, "-c", SCRIPT, Path(__file__).parent, log, tmp_path / "c"]
+    command = [sys.executable, "-c", SCRIPT, os.pathsep.join(sys.path), log, tmp_path / "c"]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60

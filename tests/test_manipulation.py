@@ -11,12 +11,13 @@ import scipy.linalg
 import scipy.stats
 import torch
 
-from diffot import image_measures, latent_maps, manipulation, regions, zoo
+from diffot import checkpoints, image_measures, latent_maps, manipulation, regions, zoo
 from diffot.datasets import faces
 from diffot.latent_maps import LinearMap
 from diffot.predictors import as_predictor
 
 MIDDLE = "box=0.25,0.25,0.75,0.75"  # 256 of 32 x 32 pixels
+FACES = checkpoints.hashes("Faces32A")
 Z = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -64,7 +65,7 @@ def independent_values(monkeypatch):
 
 def measure(method="shift", region=MIDDLE, sigmas=40.0, target="", n=40, steps=100):
     return manipulation.measure_shift(
-        "Faces32A", "", "drawn", region, sigmas, method, target, n, steps, TRAIN, 0
+        "Faces32A", FACES, "drawn", region, sigmas, method, target, n, steps, TRAIN, 0
     )
 
 
@@ -221,7 +222,7 @@ def test_bad_arguments_are_refused_before_anything_is_drawn(monkeypatch, argumen
 
 def test_other_weights_and_models_without_a_probe_are_refused():
     arguments = ("drawn", "all", 1.0, "shift", "", 10, 5, TRAIN, 0)
-    with pytest.raises(ValueError, match="'abc' were to be measured; compute the table anew"):
+    with pytest.raises(ValueError, match="weights is 'abc', and those of Faces32A"):
         manipulation.measure_shift("Faces32A", "abc", *arguments)
     with pytest.raises(ValueError, match="unknown images 'found'"):
         manipulation.start("Faces32A", "found", 10, 5, 0)
@@ -290,7 +291,7 @@ def transplants(monkeypatch):
     monkeypatch.setattr(manipulation.samplers, "ddim", lambda predictor, z, steps: z)
 
     def transferred(target, region, donors="with", n=60):
-        arguments = ("Faces32A", "", target, region, donors, n, 5, 0)
+        arguments = ("Faces32A", FACES, target, region, donors, n, 5, 0)
         found = manipulation.transfer(*arguments)
         with monkeypatch.context() as patched:
             patched.setattr(manipulation, "transfer", lambda *_: found)
@@ -336,9 +337,9 @@ def test_a_target_too_rare(monkeypatch):
     monkeypatch.setattr(manipulation, "LARGEST_POOL", 4)
     monkeypatch.setattr(manipulation, "decode", lambda model, n, steps, seed: without[:n])
     with pytest.raises(ValueError, match=r"of the first 200 images of Faces32A, \d+ show"):
-        manipulation.transfer("Faces32A", "", "sunglasses=yes", "eyes", "with", 50, 5, 0)
+        manipulation.transfer("Faces32A", FACES, "sunglasses=yes", "eyes", "with", 50, 5, 0)
     with pytest.raises(ValueError, match="unknown donors 'whith'; did you mean with"):
-        manipulation.transfer("Faces32A", "", "sunglasses=yes", "eyes", "whith", 50, 5, 0)
+        manipulation.transfer("Faces32A", FACES, "sunglasses=yes", "eyes", "whith", 50, 5, 0)
 
 
 def test_whether_near_colors_explain_success():
@@ -362,7 +363,7 @@ def test_color_distances():
 def test_brightness_of_independent_values_follows_each_latent(few_faces, independent_values):
     """Each image is d z, so that its mean is that of its latent, and grows with it."""
     _, d = independent_values(0.2)
-    row = manipulation.measure_brightness("Faces32A", "", "all", 1.0, 40, 100, TRAIN, 0)
+    row = manipulation.measure_brightness("Faces32A", FACES, "all", 1.0, 40, 100, TRAIN, 0)
     assert row["correlation"] == pytest.approx(1, abs=1e-4) and row["brighter"] == 1
     assert row["deviation"] == pytest.approx(float((d * Z).mean((1, 2, 3)).std()), rel=1e-3)
     means = few_faces.images.mean((1, 2, 3)).numpy()

@@ -332,7 +332,7 @@ def test_a_conditional_unet_learns_what_it_is_told_and_to_do_without(schedule):
         free.given({"brigt": 1})
     with pytest.raises(ValueError, match="from 0 to 1"):
         free.given({"bright": 2})
-    with pytest.raises(ValueError, match="not trained with labels"):
+    with pytest.raises(ValueError, match="not trained with any"):
         NetworkPredictor(MLP(2), schedule).given({"bright": 1})
 
 

@@ -151,18 +151,15 @@ def require_hashes(expected: str, *names: str, folder: Path = CHECKPOINTS) -> No
     Raises:
         ValueError: if the weights are others.
     """
-    require_type(expected, str, "expected", "the hashes as a text")
+    require_type(expected, str, "weights", "the hashes as a text")
     found = [card(name, folder)["sha256"] for name in dict.fromkeys(names)]
     parts = expected.split("+")
     require(
-        all(len(part) >= 8 for part in parts),
-        f"expected is {expected!r}; expected at least eight digits of each hash",
-    )
-    require(
-        len(parts) == len(found) and all(h.startswith(p) for h, p in zip(found, parts)),
-        f"the weights of {', '.join(dict.fromkeys(names))} have the hashes "
-        f"{'+'.join(h[:12] for h in found)}, and {expected!r} were to be measured; compute the "
-        "table anew",
+        len(parts) == len(found)
+        and all(len(p) >= 8 and h.startswith(p) for h, p in zip(found, parts)),
+        f"weights is {expected!r}, and those of {', '.join(dict.fromkeys(names))} have the hash "
+        f"{'+'.join(h[:12] for h in found)}; expected these, at least eight digits of each: "
+        "compute the table anew",
     )
 
 
