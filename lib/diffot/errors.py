@@ -321,6 +321,15 @@ def as_classes(values: Tensor, name: str, classes: int | None = None) -> Tensor:
     return values
 
 
+def require_array(x: np.ndarray, name: str) -> None:
+    """Require a numpy array of finite real numbers."""
+    require_type(x, np.ndarray, name, "a numpy array, as x.numpy() makes one of a tensor")
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{name} is a numpy array of {x.dtype}; expected real numbers")
+    bad = int((~np.isfinite(x)).sum())
+    require(bad == 0, f"{name} holds {bad} values that are NaN or infinite; remove them first")
+
+
 def require_generator(generator: object, name: str = "generator") -> None:
     """Require a random generator of torch."""
     require_type(

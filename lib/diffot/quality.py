@@ -23,6 +23,7 @@ from diffot.attributes import AttributeProbe
 from diffot.errors import (
     as_whole_number,
     require,
+    require_array,
     require_batch,
     require_finite,
     require_generator,
@@ -62,7 +63,7 @@ def jackknife(
     """
     require_type(statistic, Callable, "statistic", "a function of two arrays")
     for rows, name in ((x, "x"), (y, "y")):
-        _require_array(rows, name)
+        require_array(rows, name)
         _require_groups(rows, name)
     of_x, of_y = np.arange(len(x)) % GROUPS, np.arange(len(y)) % GROUPS
     without = [statistic(x[of_x != g], y[of_y != g]) for g in range(GROUPS)]
@@ -139,7 +140,7 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
         x, y: points, shape (n, F), at least two of each.
     """
     for points, name in ((x, "x"), (y, "y")):
-        _require_array(points, name)
+        require_array(points, name)
         require(
             points.ndim == 2 and len(points) >= 2,
             f"{name} has shape {points.shape}; expected (n, F) with n >= 2",
@@ -312,7 +313,7 @@ def nearness(distances: np.ndarray, held_out: np.ndarray) -> Nearness:
         ValueError: also if more than 1 % of the held-out images are training images.
     """
     for values, name in ((distances, "distances"), (held_out, "held_out")):
-        _require_array(values, name)
+        require_array(values, name)
         require(
             values.ndim == 1 and bool((values >= 0).all()),
             f"{name} has shape {values.shape}; expected numbers of at least 0, shape (n,)",
@@ -442,14 +443,6 @@ def _require_like_train(images: Tensor, name: str, train: Tensor) -> None:
 
 def _require_probe(probe: AttributeProbe) -> None:
     require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of probes.load")
-
-
-def _require_array(x: np.ndarray, name: str) -> None:
-    require_type(x, np.ndarray, name, "a numpy array, as x.numpy() makes one of a tensor")
-    if x.dtype.kind not in "fiub":
-        raise TypeError(f"{name} is a numpy array of {x.dtype}; expected real numbers")
-    bad = int((~np.isfinite(x)).sum())
-    require(bad == 0, f"{name} holds {bad} values that are NaN or infinite; remove them first")
 
 
 def _require_groups(x: np.ndarray | Tensor, name: str) -> None:
