@@ -206,5 +206,5 @@ def test_rows_are_about_the_weights_that_are_named():
     first, second = latent_measures.weights(*names).split("+")
     assert zoo.card("Faces32A")["sha256"].startswith(first)
     assert zoo.card("Faces32B")["sha256"].startswith(second)
-    with pytest.raises(ValueError, match=r"Faces32A, Faces32B have the hashes .* anew"):
+    with pytest.raises(ValueError, match=r"Faces32A, Faces32B have the hash .* anew"):
         latent_measures.measure_pair("Faces32A", "Faces32B", f"{second}+{first}", 4, 5, 0)
