@@ -4,9 +4,9 @@ BIN := .venv/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 BOOK := _config.yml _toc.yml $(shell find book -type f -not -name '*.pyc') data/hypotheses.json $(wildcard data/results/*.json) \
 	$(wildcard notebooks/frames/*) \
-	lib/diffot/notebook.py lib/diffot/paths.py
+	lib/bookkit/notebook.py lib/bookkit/paths.py lib/diffot/paths.py
 
-.PHONY: help book test run serve train bench lint clean
+.PHONY: help book test run serve train table bench lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,8 +17,9 @@ help:
 	@echo "make train MODEL=NAME     train a model [OVERWRITE=1 to replace its checkpoint,"
 	@echo "                          RESUME=1 to continue an interrupted training,"
 	@echo "                          PRECISION=float32 or bfloat16 to force it]"
+	@echo "make table                renew the table of modules in CONTRIBUTING"
 	@echo "make bench                measure speed"
-	@echo "make lint                 check the style of code and notebooks"
+	@echo "make lint                 check the style of code and notebooks, and what imports what"
 	@echo "make clean                remove what was built; the virtual environment stays"
 
 .venv/.installed: requirements.txt constraints.txt pyproject.toml
@@ -45,7 +46,7 @@ test: .venv/.installed
 	$(BIN)/python tests/run_all.py
 
 run: .venv/.installed
-	$(BIN)/python -m diffot run $(if $(ALL),--all)
+	$(BIN)/python -m bookkit run $(if $(ALL),--all)
 
 serve: book
 	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000
@@ -55,12 +56,16 @@ train: .venv/.installed
 	$(BIN)/python -m diffot train $(MODEL) $(if $(OVERWRITE),--overwrite) $(if $(RESUME),--resume) \
 		$(if $(PRECISION),--precision $(PRECISION))
 
+table: .venv/.installed
+	$(BIN)/python -m bookkit table
+
 bench: .venv/.installed
 	@for file in benchmarks/*.py; do $(BIN)/python $$file; done
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf _build

@@ -8,8 +8,12 @@ import time
 
 import torch
 
-from diffot import densities, density_flow, seeds, transport, visibility
-from diffot.sweeps import sweep
+from bookkit.sweeps import sweep
+from chapters.random_densities import visibility
+from diffot import seeds
+from diffot.flows import density_flow
+from diffot.laws import densities
+from diffot.transport.assignment import optimal_assignment
 
 DENSITIES = 10
 
@@ -49,7 +53,7 @@ def main() -> None:
     codes = density_flow.encode(law, x)
     for n in (1250, 2500, 5000):
         scratch, near = (
-            seconds(lambda n=n, g=g: transport.optimal_assignment(x[:n], codes[:n], guess=g))
+            seconds(lambda n=n, g=g: optimal_assignment(x[:n], codes[:n], guess=g))
             for g in (None, torch.arange(n))
         )
         print(f"  {n:6d} points: {scratch:6.2f} s and {near:6.2f} s, ratio {scratch / near:.1f}")

@@ -7,8 +7,8 @@ import time
 
 import torch
 
-from diffot import flow
-from diffot.mixtures import thesis_mixture
+from diffot.flows import flow
+from diffot.laws.mixtures import thesis_mixture
 
 POINTS = 4000
 REPEATS = 5

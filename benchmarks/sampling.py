@@ -9,7 +9,10 @@ import time
 
 import torch
 
-from diffot import samplers, schedules, transport, zoo
+from diffot.learning import zoo
+from diffot.processes import schedules
+from diffot.samplers.ddim import ddim, ddim_path
+from diffot.transport.assignment import optimal_assignment
 
 
 def seconds(function):
@@ -29,14 +32,14 @@ def main():
     shares = [(t / predictor.schedule.T).float().expand(len(z)) for t in times]
 
     # the same inputs: large ones make tiny activations, which some processors are slow with
-    path = samplers.ddim_path(predictor, z, steps)[:-1]
+    path = ddim_path(predictor, z, steps)[:-1]
 
     def bare():
         for x, share in zip(path, shares):
             predictor.network(x, share)
 
     def ours():
-        samplers.ddim(predictor, z, steps)
+        ddim(predictor, z, steps)
 
     ours(), bare()
     # in turn, so that a change in the machine's speed falls on both
@@ -49,8 +52,8 @@ def main():
     )
 
     x = torch.randn(5000, 2, dtype=torch.float64, generator=generator)
-    y = samplers.ddim(predictor, x, steps)
-    duration = seconds(lambda: transport.optimal_assignment(x, y))
+    y = ddim(predictor, x, steps)
+    duration = seconds(lambda: optimal_assignment(x, y))
     print(f"assignment of 5000 points:        {duration:.1f} s")
 
 

@@ -24,9 +24,11 @@ import torch
 from diffusers import UNet2DModel
 from torch import nn
 
-from diffot import samplers, training, zoo
-from diffot.networks import UNet
-from diffot.predictors import NetworkPredictor
+from diffot.denoisers.predictors import NetworkPredictor
+from diffot.learning import recipes
+from diffot.learning.networks import UNet
+from diffot.learning.precision import faster_precision
+from diffot.samplers.ddim import ddim
 
 BATCH, ROUNDS = 64, 5
 
@@ -126,7 +128,7 @@ def main():
     except ImportError as error:
         print(f"denoising-diffusion-pytorch is left out: {error}; see the head of this file")
     last = torch.channels_last
-    precision, slowness = training.faster_precision(UNet(**OURS), noise)
+    precision, slowness = faster_precision(UNet(**OURS), noise)
     print(f"a step of ours in bfloat16 takes {slowness:.2g} times as long as in float32")
     if precision == "float32":
         print("bfloat16 is left out")
@@ -156,15 +158,15 @@ def main():
         print(f"  {name:42} {BATCH / duration:6.0f}   ours is {ratio:.2f} times as fast")
 
     network = UNet(**OURS).to(memory_format=last).requires_grad_(False)
-    schedule = zoo.config("Faces32A").schedule
+    schedule = recipes.config("Faces32A").schedule
     z = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     share = torch.full((16,), 0.5)
     predictor, free = (NetworkPredictor(net, schedule, "v") for net in (network, Free()))
     times = {"ddim": [], "bare": [], "free": []}
     for _ in range(6):
-        times["ddim"].append(seconds(lambda: samplers.ddim(predictor, z, 20)))
+        times["ddim"].append(seconds(lambda: ddim(predictor, z, 20)))
         times["bare"].append(seconds(lambda: [network(z, share) for _ in range(20)]))
-        times["free"].append(seconds(lambda: samplers.ddim(free, z, 20)))
+        times["free"].append(seconds(lambda: ddim(free, z, 20)))
     found = {name: statistics.median(values) for name, values in times.items()}
     print(
         f"ddim over a bare loop, batches of {len(z)}: {found['ddim'] / found['bare']:.3f} (ratio "
@@ -189,7 +191,7 @@ class Free(nn.Module):
         return x
 
 
-OURS = {k: v for k, v in zoo.config("Faces32A").network.items() if k != "class"}
+OURS = {k: v for k, v in recipes.config("Faces32A").network.items() if k != "class"}
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import torch
 
-from diffot import mixtures, schedules
+from diffot.laws import mixtures
+from diffot.processes import schedules
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 PARTS = {
     "ruff: lint": [str(BIN / "ruff"), "check", "."],
     "ruff: format": [str(BIN / "ruff"), "format", "--check", "."],
+    "imports": [str(BIN / "lint-imports")],
     "freshness": [*PYTEST, FRESHNESS],
     "unit tests": [*PYTEST, f"--ignore={NOTEBOOKS}", "--ignore=tests/test_book.py", "-n", "2"],
     "nbval": [*PYTEST, "--nbval", "notebooks", "-n", "2", "--dist", "loadfile"],

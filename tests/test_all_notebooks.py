@@ -11,8 +11,9 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell
 
-from diffot import freshness, paths
-from diffot.notebook import declared_parameters
+from bookkit import freshness, paths
+from bookkit.notebook import declared_parameters
+from diffot.paths import ROOT
 
 NOTEBOOKS = freshness.notebooks()
 NAMES = [path.stem for path in NOTEBOOKS]
@@ -136,7 +137,7 @@ def test_other_values_of_own_parameters_are_not_held_to_the_claims(tmp_path):
 def copy(tmp_path):
     """A copy of what the L.1 notebook needs, in which things can be broken."""
     for folder in ("lib", "notebooks", "data/results", "data/checkpoints"):
-        shutil.copytree(paths.ROOT / folder, tmp_path / folder)
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(paths.HYPOTHESES, tmp_path / "data")
     return tmp_path
 

@@ -6,10 +6,11 @@ import pytest
 from bs4 import BeautifulSoup
 from check_html import missing, problems
 
-from diffot import paths, sliders
-from diffot.notebook import claim_text
+from bookkit import paths, sliders
+from bookkit.notebook import claim_text
+from diffot.paths import ROOT
 
-HTML = paths.ROOT / "_build" / "html"
+HTML = ROOT / "_build" / "html"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def built():
 
 def test_the_book_has_no_problems(built):
     assert problems(built) == []
-    assert missing(built, paths.ROOT) == []
+    assert missing(built, ROOT) == []
 
 
 def test_mathematics_is_drawn_by_the_copy_in_the_book(built):

@@ -10,8 +10,8 @@ import json
 
 from sphinx.application import Sphinx
 
-from diffot.notebook import claim_text
-from diffot.paths import HYPOTHESES, RESULTS
+from bookkit.notebook import claim_text
+from bookkit.paths import HYPOTHESES, RESULTS
 
 
 def setup(app: Sphinx) -> dict:

@@ -1,4 +1,4 @@
-"""Command line: ``python -m diffot train|run|info``.
+"""Command line: ``python -m diffot train|info``.
 
 Several devices train one model with ``accelerate launch -m diffot train NAME``, several
 processes without a GPU with ``torchrun --nproc_per_node 2 -m diffot train NAME`` (there
@@ -14,11 +14,12 @@ from contextlib import nullcontext
 import torch
 from accelerate import Accelerator
 
-from diffot import checkpoints, freshness, probes, training, vae, zoo
 from diffot.errors import as_whole_number, require, unknown_name
 from diffot.files import check_space
+from diffot.learning import checkpoints, probes, recipes, training, vae, zoo
+from diffot.learning.precision import PRECISIONS
+from diffot.learning.runs import TrainingRun
 from diffot.paths import CHECKPOINTS
-from diffot.runs import Run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,19 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     train.add_argument(
         "--precision",
-        choices=[*training.PRECISIONS, "auto"],
+        choices=[*PRECISIONS, "auto"],
         help="of the products in a diffusion network; default: what its recipe says, and auto is "
         "the faster one on this machine",
     )
 
-    run = commands.add_parser("run", help="execute notebooks in place, only the stale ones")
-    run.add_argument("names", nargs="*", metavar="NAME", help="default: all notebooks")
-    run.add_argument("--all", action="store_true", help="execute the fresh ones too")
-
-    commands.add_parser("info", help="list models, probes, autoencoders and notebooks")
+    commands.add_parser("info", help="list models, probes and autoencoders")
 
     options = parser.parse_args(arguments)
-    command = {"train": _train, "run": _run, "info": _info}[options.command]
+    command = {"train": _train, "info": _info}[options.command]
     try:
         command(options)
     except (ValueError, OSError, FloatingPointError) as error:
@@ -72,24 +69,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    known = [*zoo.CONFIGS, *probes.CONFIGS, *vae.CONFIGS]
+    known = [*recipes.CONFIGS, *probes.CONFIGS, *vae.CONFIGS]
     runs = {}
     if options.threads is not None:
         as_whole_number(options.threads, "--threads", least=1)
     for name in options.names:
         require(name in known, unknown_name("model", name, known))
         require(
-            options.precision is None or name in zoo.CONFIGS,
+            options.precision is None or name in recipes.CONFIGS,
             f"--precision is for diffusion models, and {name} is none; leave it out",
         )
         checkpoints.check_free(name, overwrite=options.overwrite)
-        if name in zoo.CONFIGS:
+        if name in recipes.CONFIGS:
             runs[name] = zoo.open_run(name, options.resume, options.state_seconds)
     check_space(CHECKPOINTS, 16_000_000)
     accelerator = training.accelerator()
     all_threads = torch.get_num_threads()
     for name in options.names:
-        points = name in runs and zoo.config(name).network["class"] == "MLP"
+        points = name in runs and recipes.config(name).network["class"] == "MLP"
         # more threads only slow the small networks down
         torch.set_num_threads(options.threads or (1 if points else all_threads))
         if name in runs:
@@ -104,7 +101,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _train_model(
-    name: str, run: Run, accelerator: Accelerator, options: argparse.Namespace
+    name: str, run: TrainingRun, accelerator: Accelerator, options: argparse.Namespace
 ) -> None:
     accelerator.print(
         f"training {name} with {accelerator.num_processes} process(es) on "
@@ -118,20 +115,15 @@ def _train_model(
         print(f"{name}: {result.cpu_seconds:.0f} s of CPU time, saved as {path}")
 
 
-def _run(options: argparse.Namespace) -> None:
-    for path in freshness.notebooks(options.names):
-        if options.all or not freshness.is_fresh(path):
-            seconds = freshness.execute(path)
-            print(f"{path.stem}: executed in {seconds:.0f} s")
-        else:
-            print(f"{path.stem}: outputs are up to date")
-
-
 def _info(options: argparse.Namespace) -> None:
-    families = {"models": zoo, "probes": probes, "autoencoders": vae}
-    for title, family in families.items():
+    families = {
+        "models": recipes.CONFIGS,
+        "probes": probes.CONFIGS,
+        "autoencoders": vae.CONFIGS,
+    }
+    for title, names in families.items():
         print(title)
-        for name in family.CONFIGS:
+        for name in names:
             try:
                 card = checkpoints.card(name)
                 state = (
@@ -142,10 +134,6 @@ def _info(options: argparse.Namespace) -> None:
             except ValueError as error:
                 state = str(error)
             print(f"  {name:20} {state}")
-    print("notebooks")
-    for path in freshness.notebooks([]):
-        state = "up to date" if freshness.is_fresh(path) else "outputs are stale"
-        print(f"  {path.stem:24} {state}")
 
 
 if __name__ == "__main__":

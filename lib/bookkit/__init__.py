@@ -1,0 +1,1 @@
+"""What makes notebooks a book: parameters, claims, tables, figures, freshness."""

@@ -1,0 +1,15 @@
+"""Where the book keeps its things, and what is set in the environment for its notebooks."""
+
+from diffot.paths import ROOT
+
+TABLES = ROOT / "data" / "tables"
+RESULTS = ROOT / "data" / "results"
+NOTEBOOKS = ROOT / "notebooks"
+FRAMES = NOTEBOOKS / "frames"
+HYPOTHESES = ROOT / "data" / "hypotheses.json"
+
+# Set in the environment by `make run`: what the notebook finds goes on record.
+RECORD = "DIFFOT_RECORD"
+
+# May hold the address of a Dask scheduler, for the long computations of profile full.
+SCHEDULER = "DIFFOT_SCHEDULER"

@@ -1,0 +1,1 @@
+"""Experiment H.2."""

@@ -1,0 +1,1 @@
+"""Is the flow optimal transport?"""

@@ -1,0 +1,186 @@
+"""How much of a map's excess a finite sample shows.
+
+Each function here measures one random law in many ways and returns one row of a table; a sweep
+(:mod:`bookkit.sweeps`) calls it for many laws. The columns:
+
+- ``components``: of the mixture;
+- ``cost``, ``relative_error``: mean squared distance and relative excess on the first 2500
+  points, the two numbers of Khrulkov et al. (2023, section 3.4);
+- ``excess_N``, ``error_N``: relative excess on N points, mean over disjoint subsamples of one
+  cloud and the standard error of that mean (0 where there is one subsample);
+- ``unmoved_N``: share of these subsamples for which the optimal assignment is the map's own;
+- ``asymmetry``: of the Jacobian of the decoder, mean over N(0, I);
+- ``folded``: share of N(0, I) where the symmetric part of that Jacobian is not positive definite,
+  so that two points suffice to see that the map is not optimal;
+- ``certified``: 1 if a cycle certificate proves that it is not; ``gain`` and ``cycle``: what the
+  certificate gains, in mean squared distance, and its length;
+- ``population``: lower bound on the excess of the map itself (densities in the plane only);
+- ``map_error``: root mean square distance from the same map, computed more finely, at 200 points
+  (densities only).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from diffot.errors import as_whole_number, require_generator, require_known
+from diffot.flows import density_flow, flow
+from diffot.laws.densities import FAMILIES, QuarticMixture, random_density
+from diffot.laws.mixtures import GaussianMixture
+from diffot.seeds import generator
+from diffot.transport.assignment import relative_excess_cost, transport_cost
+from diffot.transport.certificates import CycleCertificate, find_certificate, jacobian_asymmetry
+from diffot.transport.rearrangement import rearrange
+
+CLOUD = 5000
+SUBSAMPLES = {500: 10, 1000: 5, 2500: 2, 5000: 1}  # disjoint, of one cloud
+
+# Spacing of the grid of latents for the asymmetry and the population excess: the more separated
+# the components, the finer are the folds of the map between them.
+_SPACING = {"compact": 0.3, "separated": 0.2}
+_REACH = 5.0
+
+
+def measure_density(family: str, index: int, seed: int) -> dict:
+    """One random density of Khrulkov et al. (2023, section 3.4), its encoder on [0, 8].
+
+    Args:
+        family: of :func:`~diffot.laws.densities.random_density`.
+        index, seed: which of the family's laws.
+
+    Returns:
+        The columns above.
+    """
+    density, draws = _density(family, index, seed)
+    x = density.sample(CLOUD, draws)
+    codes = density_flow.encode(density, x)
+    finer = density_flow.encode(density, x[:200], tolerance=1e-11, nodes=320)
+
+    grid: list[tuple[Tensor, Tensor]] = []
+
+    def on_grid(z: Tensor) -> tuple[Tensor, Tensor]:
+        ends, jacobians = density_flow.decode_with_jacobian(density, z, tolerance=1e-6)
+        grid.append((z, jacobians))
+        return ends, jacobians
+
+    population = rearrange(on_grid, spacing=_SPACING[family], reach=_REACH)
+    latents, jacobians = grid[0]
+    mass = torch.exp(-(latents**2).sum(1) / 2)
+    mass = mass / mass.sum()
+    likely = latents.norm(dim=1) < 3
+    certificate = find_certificate(
+        partial(density_flow.decode, density),
+        partial(density_flow.decode, density, tolerance=1e-10, nodes=256),
+        latents[likely],
+        jacobians[likely],
+        most_points=20_000,
+    )
+    return {
+        "components": len(density.a1),
+        **_sample_columns(x, codes),
+        **_jacobian_columns(jacobians, mass),
+        **_certificate_columns(certificate),
+        "population": population.relative_excess,
+        "map_error": float((finer - codes[:200]).square().sum(1).mean().sqrt()),
+    }
+
+
+def measure_population(family: str, index: int, seed: int, spacing: float) -> dict:
+    """The column ``population`` of one random density with another spacing of the grid."""
+    density, _ = _density(family, index, seed)
+    on_grid = partial(density_flow.decode_with_jacobian, density, tolerance=1e-6)
+    finer = rearrange(on_grid, spacing=spacing, reach=_REACH)
+    return {"population_finer": finer.relative_excess}
+
+
+def _density(family: str, index: int, seed: int) -> tuple[QuarticMixture, torch.Generator]:
+    """One law of a family, and the generator for what is drawn from it."""
+    require_known(family, "family", FAMILIES)
+    draws = _draws(f"{family} density {{}}", index, seed)
+    return random_density(family, draws), draws
+
+
+def _draws(purpose: str, index: int, seed: int) -> torch.Generator:
+    index, seed = as_whole_number(index, "index", least=0), as_whole_number(seed, "seed", least=0)
+    return generator(seed, purpose.format(index))
+
+
+def random_gaussian_mixture(dim: int, draws: torch.Generator) -> GaussianMixture:
+    """Two to four Gaussians of any shape: centers from N(0, 2 I), weights from 1/2 to 1 before
+    they are normalized, standard deviations along random axes from 0.3 to 1 (uniform in the
+    logarithm)."""
+    dim = as_whole_number(dim, "dim", least=2)
+    require_generator(draws, "draws")
+    k = int(torch.randint(2, 5, (1,), generator=draws))
+    weights = 0.5 + 0.5 * torch.rand(k, dtype=torch.float64, generator=draws)
+    means = math.sqrt(2) * torch.randn(k, dim, dtype=torch.float64, generator=draws)
+    spread = 0.3 * (1 / 0.3) ** torch.rand(k, dim, dtype=torch.float64, generator=draws)
+    axes = torch.linalg.qr(torch.randn(k, dim, dim, dtype=torch.float64, generator=draws))[0]
+    covariances = axes * spread[:, None] ** 2 @ axes.mT
+    return GaussianMixture(weights / weights.sum(), means, (covariances + covariances.mT) / 2)
+
+
+def measure_mixture(dim: int, index: int, seed: int) -> dict:
+    """One random Gaussian mixture, its encoder for infinite time.
+
+    Args:
+        dim: dimension of the law. index, seed: which of the laws of that dimension.
+
+    Returns:
+        The columns above, but for the last two.
+    """
+    dim = as_whole_number(dim, "dim", least=2)
+    draws = _draws(f"mixture {{}} in dimension {dim}", index, seed)
+    mixture = random_gaussian_mixture(dim, draws)
+    x = mixture.sample(CLOUD, draws)
+    codes = flow.encode(mixture, x, tolerance=1e-8)
+    latents = torch.randn(500, dim, dtype=torch.float64, generator=draws)
+    jacobians = flow.jacobian(mixture, latents, tolerance=1e-8)
+    certificate = find_certificate(
+        partial(flow.decode, mixture, tolerance=1e-10),
+        partial(flow.decode, mixture),
+        latents,
+        jacobians,
+        most_points=20_000,
+    )
+    return {
+        "components": len(mixture.weights),
+        **_sample_columns(x, codes),
+        **_jacobian_columns(jacobians, torch.full((len(latents),), 1 / len(latents))),
+        **_certificate_columns(certificate),
+    }
+
+
+def _sample_columns(x: Tensor, y: Tensor) -> dict:
+    columns = {}
+    for n, count in SUBSAMPLES.items():
+        parts = list(zip(x.split(n)[:count], y.split(n)[:count]))
+        excess = torch.tensor([relative_excess_cost(*pair) for pair in parts]).double()
+        columns |= {
+            f"excess_{n}": float(excess.mean()),
+            f"error_{n}": float(excess.std() / math.sqrt(count)) if count > 1 else 0.0,
+            f"unmoved_{n}": float((excess == 0).double().mean()),
+        }
+        if n == 2500:
+            columns |= {"cost": transport_cost(*parts[0]), "relative_error": float(excess[0])}
+    return columns
+
+
+def _jacobian_columns(jacobians: Tensor, mass: Tensor) -> dict:
+    least = torch.linalg.eigvalsh((jacobians + jacobians.mT) / 2)[:, 0]
+    return {
+        "asymmetry": float((mass * jacobian_asymmetry(jacobians)).sum()),
+        "folded": float(mass[least <= 0].sum()),
+    }
+
+
+def _certificate_columns(certificate: CycleCertificate) -> dict:
+    return {
+        "certified": int(certificate.accepted),
+        "gain": certificate.gain,
+        "cycle": len(certificate.points),
+    }

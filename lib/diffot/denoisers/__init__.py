@@ -1,0 +1,1 @@
+"""The expected clean point given a noisy one, and its other readings."""

@@ -1,0 +1,101 @@
+"""Estimates: a value and its error, and shares of a number of cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+from torch import Tensor
+
+from diffot.errors import (
+    as_number,
+    as_whole_number,
+    require,
+    require_array,
+    require_type,
+)
+
+
+def share_error(share: float, n: int) -> float:
+    r"""Standard error of a share p of n independent cases, :math:`\sqrt{p (1 - p) / n}`.
+
+    Of none or all, which has the error 0, it is 1/n.
+
+    Args:
+        share: from 0 to 1.
+        n: number of cases, at least 1; 20.0 will do, for rows of tables hold floats.
+    """
+    share, n = as_number(share, "share", at_least=0, at_most=1), as_number(n, "n", at_least=1)
+    require(n.is_integer(), f"n is {n}; expected a whole number of cases")
+    return max(share * (1 - share) / n, 1 / n**2) ** 0.5
+
+
+def share_interval(hits: int, n: int) -> tuple[float, float]:
+    """The ends of the 95 % interval of a share of n cases (Wilson 1927); of none, 0 and 1.
+
+    Args:
+        hits: number of the cases that count, from 0 to n.
+    """
+    n = as_whole_number(n, "n", least=0)
+    hits = as_whole_number(hits, "hits", least=0, most=n)
+    if n == 0:
+        return 0.0, 1.0
+    interval = binomtest(hits, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+GROUPS = 10  # of images, for the standard errors
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its standard error over images."""
+
+    value: float
+    error: float
+
+
+def jackknife(
+    statistic: Callable[[np.ndarray, np.ndarray], float], x: np.ndarray, y: np.ndarray
+) -> Estimate:
+    r"""A statistic of two samples with its standard error, by leaving out a tenth of both.
+
+    :math:`\sqrt{\frac{9}{10} \sum_g (\theta_g - \bar\theta)^2}`, the delete-a-group jackknife
+    (Efron & Tibshirani 1993, section 11.5). For the distances of this module, which are not
+    linear in the data, it errs on the safe side: over independent sets of 250 faces it was 1.3 to
+    2 times their standard deviation.
+
+    Args:
+        x, y: one row for each image, at least ten; the images of x and y are independent.
+    """
+    require_type(statistic, Callable, "statistic", "a function of two arrays")
+    for rows, name in ((x, "x"), (y, "y")):
+        require_array(rows, name)
+        require_groups(rows, name)
+    of_x, of_y = np.arange(len(x)) % GROUPS, np.arange(len(y)) % GROUPS
+    without = [statistic(x[of_x != g], y[of_y != g]) for g in range(GROUPS)]
+    return Estimate(float(statistic(x, y)), float(np.std(without) * np.sqrt(GROUPS - 1)))
+
+
+def require_groups(x: np.ndarray | Tensor, name: str) -> None:
+    """Require enough rows for :func:`jackknife`."""
+    n = len(x) if x.ndim else 0
+    require(
+        n >= GROUPS,
+        f"{name} has {n} rows; expected at least {GROUPS}, for the standard errors",
+    )
+
+
+def of_sums(function: Callable[..., Tensor], *terms: Tensor) -> Estimate:
+    """A function of sums over latents, of terms of shape (n,), with the jackknife's error."""
+    sums = [term.sum() for term in terms]
+    without = function(*(total - term for total, term in zip(sums, terms)))
+    return Estimate(float(function(*sums)), leave_one_out_error(without))
+
+
+def leave_one_out_error(without: Tensor) -> float:
+    """Standard error of a statistic from its values with each latent left out, shape (n,)
+    (Efron & Tibshirani 1993, section 11.2)."""
+    return float(without.std(correction=0)) * (len(without) - 1) ** 0.5

@@ -1,0 +1,1 @@
+"""From noise to data in continuous time."""

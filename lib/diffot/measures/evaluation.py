@@ -1,0 +1,107 @@
+"""How far a trained noise predictor is from the exact one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffot.denoisers.predictors import ExactPredictor, NoisePredictor
+from diffot.errors import (
+    as_whole_number,
+    require,
+    require_generator,
+    require_points,
+    require_same_shape,
+    require_type,
+)
+
+
+@dataclass(frozen=True)
+class NoiseErrors:
+    r"""Mean squared errors per coordinate over data, times and noise.
+
+    ``loss`` is :math:`E (\varepsilon - \hat\varepsilon)^2`, what training minimizes;
+    ``bayes_loss`` is the same for the exact predictor, the least possible; ``rmse`` is the root
+    of the mean squared difference of the two predictors. In expectation
+    ``loss = bayes_loss + rmse**2``. ``n`` points were drawn; ``loss_error`` is the standard error
+    of either loss.
+    """
+
+    loss: float
+    bayes_loss: float
+    rmse: float
+    loss_error: float
+    n: int
+
+
+def noise_errors(
+    predictor: NoisePredictor, exact: ExactPredictor, n: int, generator: torch.Generator
+) -> NoiseErrors:
+    """Compare predictions at x_t for n random data points, times in 1..T and noises.
+
+    Args:
+        n: at least 2.
+    """
+    require_type(predictor, NoisePredictor, "predictor", "a NoisePredictor")
+    require_type(exact, ExactPredictor, "exact", "an ExactPredictor")
+    n = as_whole_number(n, "n", least=2)
+    require_generator(generator)
+    schedule = exact.schedule
+    require(
+        torch.equal(predictor.schedule.alpha_bar, schedule.alpha_bar),
+        f"the predictors have different schedules, {predictor.schedule} and {schedule}; "
+        "errors can be compared on one schedule only",
+    )
+    x_0 = exact.mixture.sample(n, generator)
+    t = torch.randint(1, schedule.T + 1, (n,), generator=generator)
+    eps = torch.randn(x_0.shape, dtype=x_0.dtype, generator=generator)
+    x_t = schedule.alpha(t)[:, None] * x_0 + schedule.sigma(t)[:, None] * eps
+    predicted, best = predictor(x_t, t), exact(x_t, t)
+    require_same_shape(predicted, eps, ("what predictor returns", "the noise"))
+    squares = ((predicted - eps) ** 2).mean(1)
+    return NoiseErrors(
+        loss=float(squares.mean()),
+        bayes_loss=float(((best - eps) ** 2).mean()),
+        rmse=float(((predicted - best) ** 2).mean().sqrt()),
+        loss_error=float(squares.std() / n**0.5),
+        n=n,
+    )
+
+
+@dataclass(frozen=True)
+class MapErrors:
+    """How two maps of the same latents differ.
+
+    ``median`` and ``upper`` are the median and the 90 % quantile of the distance between the
+    images of a latent; ``same_mode`` is the share of latents whose images lie in the same mode;
+    ``largest_count`` is the largest difference in the number of latents sent to a mode.
+    """
+
+    median: float
+    upper: float
+    same_mode: float
+    largest_count: int
+
+
+def map_errors(exact: ExactPredictor, reference: Tensor, other: Tensor) -> MapErrors:
+    """Compare the images of the same latents under two maps, both of shape (n, d).
+
+    ``exact`` tells the modes, numbered as in its mixture.
+    """
+    require_type(exact, ExactPredictor, "exact", "an ExactPredictor")
+    for points, name in ((reference, "reference"), (other, "other")):
+        require_points(points, exact.mixture.dim, name)
+    require_same_shape(reference, other, ("reference", "other"))
+    require(len(reference) > 0, "reference is empty; expected at least one point")
+    distance = (reference - other).norm(dim=1)
+    here, there = exact.mixture.mode(reference), exact.mixture.mode(other)
+    modes = len(exact.mixture.weights)
+    change = here.bincount(minlength=modes) - there.bincount(minlength=modes)
+    return MapErrors(
+        median=float(distance.median()),
+        upper=float(distance.quantile(0.9)),
+        same_mode=float((here == there).double().mean()),
+        largest_count=int(change.abs().max()),
+    )

@@ -1,0 +1,1 @@
+"""Optimal transport: maps, costs, bounds and certificates."""

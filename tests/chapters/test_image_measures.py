@@ -1,0 +1,127 @@
+"""Rows of measures of image models: closed forms, and models whose faults are known."""
+
+import math
+
+import pytest
+import torch
+
+from chapters.image_models import measurements
+from diffot.denoisers.predictors import EmpiricalPredictor, ExactPredictor, as_predictor
+from diffot.laws import mixtures
+from diffot.learning import checkpoints, measured, probes, recipes, zoo
+from diffot.measures import distances, quality
+from diffot.processes import schedules
+
+PROBE = "DigitsProbe28"
+DIGITS, FACES = checkpoints.hashes("Digits28"), checkpoints.hashes("Faces32A")
+
+
+def test_distance_from_the_finest_steps_for_a_standard_normal(generator):
+    """With alpha = cos a and sigma = sin a each step is a projection by the cosine of the angle
+    between two levels."""
+    schedule = schedules.scaled_linear(T=200, beta_1=5e-4, beta_T=0.1)
+    law = mixtures.GaussianMixture([1.0], torch.zeros(1, 6), torch.eye(6)[None])
+    z = torch.randn(5, 6, dtype=torch.float64, generator=generator)
+
+    def shrinkage(steps):
+        times = schedules.timesteps(schedule, steps)
+        angles = [math.acos(math.sqrt(schedule.alpha_bar_at(t))) for t in times]
+        return math.prod(math.cos(a - b) for a, b in zip(angles, angles[1:]))
+
+    counts = [4, 20, 50]
+    *few, finest = measurements.in_steps(ExactPredictor(law, schedule), z, counts)
+    lengths = z.norm(dim=1) / math.sqrt(6)
+    for images, count in zip(few, counts):
+        expected = (shrinkage(200) - shrinkage(count)) * lengths
+        assert expected.min() > 1e-5
+        assert torch.allclose(distances.distances(images, finest), expected, rtol=1e-6)
+
+
+def test_an_image_counts_as_changed_if_any_label_is():
+    probe = probes.load("AnimalsProbe32")
+    animals = measured.held_out("Animals32", 400)
+    differ = torch.stack([v[:, None] != v for v in animals.labels.values()])
+    for label, name in zip(differ, animals.labels):  # pairs that differ in this label alone
+        first, second = torch.nonzero(label & (differ.sum(0) == 1))[:100].T
+        x, y = animals.at(first).images, animals.at(second).images
+        assert len(x) == 100, name
+        assert distances.differently_read(probe, x, y).float().mean() > 0.95, name
+    first, second = torch.nonzero(differ.sum(0) == 0)[:100].T
+    x, y = animals.at(first).images, animals.at(second).images
+    assert (x - y).abs().amax((1, 2, 3)).median() > 0.5  # other animals with the same labels
+    assert distances.differently_read(probe, x, y).float().mean() < 0.05
+
+
+def test_a_model_that_copies_is_found_out(monkeypatch):
+    """The best predictor for 300 digits draws these very digits."""
+    monkeypatch.setattr(quality, "DIRECTIONS", 50)
+    copied = zoo.load_images({**recipes.config("Digits28").data, "n": 300}).images
+    schedule = recipes.config("Digits28").schedule
+    monkeypatch.setattr(zoo, "load", lambda name: EmpiricalPredictor(copied, schedule))
+    row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
+    table = measurements.unfold(row)
+    assert table.loc["samples", "nearest_share"] > 0.95
+    assert table.loc["samples", "nearest_ratio"] < 0.05
+    assert table.loc["real images", "nearest_share"] < 0.1
+    assert (
+        table.loc["samples", "feature_distance"] < table.loc["Gaussian fit", "feature_distance"]
+    )
+    # without the copied digits among the training images there is nothing to notice
+    monkeypatch.setattr(
+        zoo, "load", lambda name: EmpiricalPredictor(zoo.dataset(name).images[-300:], schedule)
+    )
+    row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
+    assert measurements.unfold(row).loc["samples", "nearest_ratio"] > 0.9
+
+
+def test_held_out_digits_are_the_other_ones():
+    both = [zoo.dataset("Digits28"), measured.held_out("Digits28", 1000)]
+    pixels = torch.cat([images.pixels for images in both]).flatten(1)
+    every = zoo.load_images({"set": "digits"}).pixels.flatten(1)
+    assert torch.equal(pixels.unique(dim=0), every.unique(dim=0)) and len(pixels) == 5000
+    with pytest.raises(ValueError, match=r"n is 5001; expected a whole number from 1 to 5000"):
+        measured.held_out("Digits28", 1001)
+
+
+def test_held_out_animals_are_other_animals():
+    known = zoo.load_images({**recipes.config("Animals32").data, "n": 500}).pixels.flatten(1)
+    others = measured.held_out("Animals32", 500).pixels.flatten(1)
+    assert len(torch.cat([known, others]).unique(dim=0)) == 1000
+    with pytest.raises(ValueError, match="Celeb64 is trained on all of its data"):
+        measured.held_out("Celeb64", 5)
+
+
+def test_a_model_that_listens_to_one_label_only(monkeypatch):
+    """Whatever it is told, it draws a real face, with the background that it was told."""
+    faces = zoo.load_images({**recipes.config("Faces32A").data, "n": 500, "seed": 200})
+    schedule = recipes.config("Faces32A").schedule
+
+    class HardOfHearing:
+        def condition(self, told):
+            wanted = told["background"].tolist()
+            of_color = {
+                color: torch.nonzero(faces.labels["background"] == color)[:, 0].tolist()
+                for color in set(wanted)
+            }
+            chosen = [of_color[color].pop() for color in wanted]
+            clean = faces.at(torch.tensor(chosen)).images
+
+            def noise(x, t):
+                signal = schedule.alpha_bar_at(t)
+                return (x - signal**0.5 * clean) / (1 - signal) ** 0.5
+
+            return as_predictor(noise, schedule)
+
+    monkeypatch.setattr(zoo, "load", lambda name: HardOfHearing())
+    listening = recipes.config("Faces32Conditional")
+    monkeypatch.setitem(recipes.CONFIGS, "Faces32A", listening)
+    row = measurements.measure_told("Faces32A", FACES, "FacesProbe32", 200, 5, seed=0)
+    assert row["told_background"] > 0.98 and row["chance_background"] < 0.4
+    for label in ("smile", "skin"):
+        chance = row[f"chance_{label}"]
+        assert abs(row[f"told_{label}"] - chance) < 4 * (chance * (1 - chance) / 200) ** 0.5
+
+
+def test_other_weights_than_those_of_the_table_are_refused():
+    with pytest.raises(ValueError, match="weights is 'abc', and those of Digits28"):
+        measurements.measure_steps("Digits28", "abc", "DigitsProbe28", 2, seed=0)
