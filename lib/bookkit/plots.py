@@ -214,7 +214,8 @@ def error_lines(
 
 
 def with_bars(ax: Axes, curves: Mapping[str, tuple[Sequence, Sequence, Sequence, Sequence]]):
-    """Curves with intervals, as of :func:`responses`; models and channels have their colors."""
+    """Curves with intervals, each a tuple of x, value, low and high; models and channels have
+    their colors."""
     others = iter(_OTHERS)
     for (name, curve), marker in zip(curves.items(), "osD^vP"):
         x, value, low, high = (np.asarray(column, dtype=float) for column in curve)

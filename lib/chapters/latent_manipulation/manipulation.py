@@ -5,8 +5,8 @@ Regions are named as in :mod:`chapters.latent_manipulation.regions`. Images are 
 error of ``NAME``; a share has its 95 % interval (Wilson 1927) from ``NAME_low`` to ``NAME_high``.
 What cannot be computed, as a share of no images, is NaN.
 
-As in :mod:`diffot.image_measures`, a function is told the first digits of the hash of the model's
-``weights`` and refuses others.
+As in :mod:`chapters.image_models.measurements`, a function is told the first digits of the hash
+of the model's ``weights`` and refuses others.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def encode(
         nodes: of the grid, per axis.
 
     Returns:
-        Float64 of shape (B, 2). It carries no gradient; see :func:`jacobian`.
+        Float64 of shape (B, 2). It carries no gradient; see :func:`decode_with_jacobian`.
 
     Raises:
         ValueError: if x is not a finite tensor of that shape or a number is out of range.

@@ -31,7 +31,7 @@ def faster_precision(network: nn.Module, draw: Draw, most: int = 64) -> tuple[st
 
     Args:
         network: on its device; not changed.
-        draw: as in :func:`train`.
+        draw: as in :func:`~diffot.learning.training.train`.
         most: examples in a step. Fewer are taken where a step with them is long enough to time.
 
     Returns:

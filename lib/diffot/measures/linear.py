@@ -45,8 +45,8 @@ def residuals(x: Tensor, *regressors: Tensor) -> Tensor:
 
     :math:`x_i - \bar x - \sum_m b_m (l^m_i - \bar l^m)` with one number b_m for each set of
     regressors, by least squares over all latents and values. With the same regressors for x and
-    y, the outputs of linear maps say, :func:`correlations` of the two residuals are partial
-    correlations: what x and y share beyond these.
+    y, the outputs of linear maps say, :func:`~diffot.measures.agreement.correlations` of the two
+    residuals are partial correlations: what x and y share beyond these.
 
     Args:
         x, regressors: shape (n, *d).

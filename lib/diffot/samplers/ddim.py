@@ -32,8 +32,9 @@ def ddim(
               \sqrt{1 - \bar\alpha_t / \bar\alpha_s}, \quad z \sim N(0, I).
 
     With eta = 0 this is deterministic, the exponential Euler scheme of the probability flow; with
-    eta = 1 and all T steps it is :func:`ddpm` with the posterior variance. (Algorithm 3 of the
-    thesis prints the conditions for drawing z and for keeping the noise term exchanged.)
+    eta = 1 and all T steps it is :func:`~diffot.samplers.ddpm.ddpm` with the posterior variance.
+    (Algorithm 3 of the thesis prints the conditions for drawing z and for keeping the noise term
+    exchanged.)
 
     Args:
         x_T: starting noise, shape (B, *d).

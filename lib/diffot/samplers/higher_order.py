@@ -15,11 +15,11 @@ def heun(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float] = 
     r"""Heun's method (improved Euler) for the probability flow, of second order.
 
     With :math:`z = x / \sigma` and :math:`r = \alpha / \sigma` the flow is
-    :math:`dz / dr = \hat x_0`, of which :func:`ddim` is Euler's method. Here a step is taken
-    with DDIM, and again with the mean of the denoised points at its two ends (Karras et al.
-    2022, algorithm 1; with the denoised point in the place of the noise, as in Lu et al. 2022b,
-    algorithm 1, and therefore sound from the first step on, where alpha is small). The last
-    step, to time 0, is DDIM: 2 * steps - 1 evaluations in all.
+    :math:`dz / dr = \hat x_0`, of which :func:`~diffot.samplers.ddim.ddim` is Euler's method.
+    Here a step is taken with DDIM, and again with the mean of the denoised points at its two ends
+    (Karras et al. 2022, algorithm 1; with the denoised point in the place of the noise, as in Lu
+    et al. 2022b, algorithm 1, and therefore sound from the first step on, where alpha is small).
+    The last step, to time 0, is DDIM: 2 * steps - 1 evaluations in all.
 
     That last step leaves an error of order :math:`\sigma_t^2`, t being the last positive time.
     For equal steps this shrinks like 1/steps once beta is nearly constant below t, and the
@@ -52,8 +52,8 @@ def heun(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float] = 
 def dpmpp_2m(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
     r"""DPM-Solver++(2M), of second order with one evaluation in each step.
 
-    A step of :func:`ddim` with a denoised point that is extrapolated to the middle of the step
-    in :math:`\lambda = \log(\alpha / \sigma)` (Lu et al. 2022b, algorithm 2),
+    A step of :func:`~diffot.samplers.ddim.ddim` with a denoised point that is extrapolated to the
+    middle of the step in :math:`\lambda = \log(\alpha / \sigma)` (Lu et al. 2022b, algorithm 2),
 
     .. math:: \hat x_0 + \frac{h_i}{2 h_{i-1}} (\hat x_0 - \hat x_0^{\text{previous}}),
               \qquad h_i = \lambda_{i+1} - \lambda_i.
@@ -63,9 +63,9 @@ def dpmpp_2m(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float
 
     The factor :math:`h_i / 2 h_{i-1}` is 1/2 for steps that are equal in :math:`\lambda`. With
     times whose steps in :math:`\lambda` grow from noise to data, the method overshoots: if each
-    is 1.3 times as long as the one before, it is no better than :func:`ddim` on the thesis'
-    mixtures, and several times worse if each is 1.6 times as long. :func:`heun`, which only
-    interpolates, stays ahead of both.
+    is 1.3 times as long as the one before, it is no better than
+    :func:`~diffot.samplers.ddim.ddim` on the thesis' mixtures, and several times worse if each is
+    1.6 times as long. :func:`heun`, which only interpolates, stays ahead of both.
 
     Arguments, result and errors are those of :func:`heun`.
     """

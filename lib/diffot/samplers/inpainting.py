@@ -48,7 +48,7 @@ def inpaint(
         mask: values in [0, 1], shape d, or (1, H, W) for images; what lies between 0 and 1 is
             blended, :math:`m x_t + (1 - m) x_t^{\text{held}}`. Two independent noises blended
             are too little noise, so that soft edges suit the first path better.
-        steps: as in :func:`ddim`.
+        steps: as in :func:`~diffot.samplers.ddim.ddim`.
         generator: source of the fresh noise, for inpainting.
 
     Returns:

@@ -65,7 +65,7 @@ def untimed(log):
 def processes():
     """Processes that start from one which has imported torch: to do so takes seconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["diffot.training"])
+    context.set_forkserver_preload(["diffot.learning.training"])
     return context
 
 
