@@ -292,13 +292,13 @@ def as_tensor(values: object, name: str, dtype: torch.dtype | None = None) -> Te
     wanted = "a tensor, or numbers that make one"
     if values is None or isinstance(values, (str, bytes, bool)):
         raise TypeError(f"{name} is {_described(values)}; expected {wanted}")
+    # torch would drop imaginary parts where a real type is asked for
+    if values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values):
+        raise TypeError(f"{name} is {_described(values)}; expected real numbers")
     try:
-        tensor = torch.as_tensor(values, dtype=dtype)
+        return torch.as_tensor(values, dtype=dtype)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} is {_described(values)}; expected {wanted}") from error
-    if tensor.is_complex():
-        raise TypeError(f"{name} is {_described(values)}; expected real numbers")
-    return tensor
 
 
 def as_classes(values: Tensor, name: str, classes: int | None = None) -> Tensor:

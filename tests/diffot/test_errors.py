@@ -116,3 +116,14 @@ def test_messages_about_objects_are_short():
     with pytest.raises(TypeError) as raised:
         errors.require_points(list(range(10_000)), name="z")
     assert len(str(raised.value)) < 200
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float64])
+@pytest.mark.parametrize("bad", [1j, [1.0, 2j], np.array([1j]), torch.tensor([1j])])
+def test_imaginary_parts_are_not_dropped(bad, dtype):
+    expect(lambda: errors.as_tensor(bad, "means", dtype), "means is")
+
+
+@pytest.mark.parametrize("bad", [object(), [object()], [[1.0], [1.0, 2.0]], {"a": 1}, "1", True])
+def test_what_makes_no_tensor_is_refused(bad):
+    expect(lambda: errors.as_tensor(bad, "means"), "means is")
