@@ -292,10 +292,11 @@ def as_tensor(values: object, name: str, dtype: torch.dtype | None = None) -> Te
     wanted = "a tensor, or numbers that make one"
     if values is None or isinstance(values, (str, bytes, bool)):
         raise TypeError(f"{name} is {_described(values)}; expected {wanted}")
-    # torch would drop imaginary parts where a real type is asked for
-    if values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values):
-        raise TypeError(f"{name} is {_described(values)}; expected real numbers")
     try:
+        # asked for a real type, torch would drop imaginary parts without an error
+        if np.iscomplexobj(values) or (isinstance(values, Tensor) and values.is_complex()):
+            wanted = "real numbers"
+            raise ValueError(wanted)
         return torch.as_tensor(values, dtype=dtype)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} is {_described(values)}; expected {wanted}") from error
