@@ -294,7 +294,7 @@ def as_tensor(values: object, name: str, dtype: torch.dtype | None = None) -> Te
         raise TypeError(f"{name} is {_described(values)}; expected {wanted}")
     try:
         # asked for a real type, torch would drop imaginary parts without an error
-        if np.iscomplexobj(values) or (isinstance(values, Tensor) and values.is_complex()):
+        if values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values):
             wanted = "real numbers"
             raise ValueError(wanted)
         return torch.as_tensor(values, dtype=dtype)

@@ -127,3 +127,8 @@ def test_imaginary_parts_are_not_dropped(bad, dtype):
 @pytest.mark.parametrize("bad", [object(), [object()], [[1.0], [1.0, 2.0]], {"a": 1}, "1", True])
 def test_what_makes_no_tensor_is_refused(bad):
     expect(lambda: errors.as_tensor(bad, "means"), "means is")
+
+
+def test_tensors_keep_their_gradients():
+    x = torch.ones(2, requires_grad=True)
+    assert errors.as_tensor(x, "x", torch.float64).requires_grad
