@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from nbclient.exceptions import CellExecutionError
+
 from bookkit import freshness, layout
 
 
@@ -20,33 +22,43 @@ def main(arguments: list[str] | None = None) -> int:
 
     options = parser.parse_args(arguments)
     try:
-        {"run": _run, "info": _info, "table": _table}[options.command](options)
+        return {"run": _run, "info": _info, "table": _table}[options.command](options)
     except (ValueError, OSError) as error:
         print(f"{options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\n{options.command}: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
+    """Execute notebooks; one that fails keeps its outputs, and the others are executed."""
+    failed = []
     for path in freshness.notebooks(options.names):
-        if options.all or not freshness.is_fresh(path):
+        if not options.all and freshness.is_fresh(path):
+            print(f"{path.stem}: outputs are up to date")
+            continue
+        try:
             seconds = freshness.execute(path)
             print(f"{path.stem}: executed in {seconds:.0f} s", flush=True)
-        else:
-            print(f"{path.stem}: outputs are up to date")
+        except CellExecutionError as error:
+            failed.append(path.stem)
+            print(f"{path.stem} failed and keeps its outputs:\n{error}", file=sys.stderr)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
 
 
-def _info(options: argparse.Namespace) -> None:
+def _info(_: argparse.Namespace) -> int:
     for path in freshness.notebooks():
         state = "up to date" if freshness.is_fresh(path) else "outputs are stale"
         print(f"{path.stem:34} {state}")
+    return 0
 
 
-def _table(_: argparse.Namespace) -> None:
+def _table(_: argparse.Namespace) -> int:
     layout.update()
+    return 0
 
 
 if __name__ == "__main__":

@@ -83,7 +83,11 @@ def execute(path: Path) -> float:
     start = time.perf_counter()
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=3600, record_timing=False, resources={"metadata": {"path": path.parent}}
+        notebook,
+        timeout=3600,
+        record_timing=False,
+        coalesce_streams=True,  # else how printed text is cut into parts is up to chance
+        resources={"metadata": {"path": path.parent}},
     )
     client.execute(env={**os.environ, RECORD: "1"})
     notebook.metadata = {

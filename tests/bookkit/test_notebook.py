@@ -562,3 +562,16 @@ def test_command_line_lists_notebooks_and_refuses_unknown_ones(capsys, monkeypat
     monkeypatch.setattr(freshness, "notebooks", lambda names=(): notebooks)
     assert command.main(["info"]) == 0
     assert notebooks[0].stem in capsys.readouterr().out
+
+
+def test_a_notebook_that_fails_does_not_stop_the_others(tmp_path, capsys, monkeypatch):
+    codes = {"A": "1 / 0", "B": "print(1)"}
+    paths_of = [tmp_path / f"{name}.ipynb" for name in codes]
+    for path, code in zip(paths_of, codes.values()):
+        nbformat.write(new_notebook(cells=[new_code_cell(code)]), path)
+    monkeypatch.setattr(freshness, "notebooks", lambda names=(): paths_of)
+    before = paths_of[0].read_bytes()
+    assert command.main(["run"]) == 1
+    written = capsys.readouterr()
+    assert "B: executed" in written.out and "failed: A" in written.err
+    assert paths_of[0].read_bytes() == before and freshness.is_fresh(paths_of[1])
