@@ -291,7 +291,7 @@ CASES = [
     Case(lambda: checkpoints.require_hashes("", "Low2DSymMix"), "eight digits", "empty hash"),
     *[
         Case(lambda name=name: checkpoints.card(name), "no part of a path", f"name {name!r}")
-        for name in ("../x", "a/b", "/tmp/x", "..", "", ".hidden", "a\0b", "a\\b", "a\n")
+        for name in ("../x", "a/b", "/x", "..", "", ".hidden", "a\0b", "a\\b", "a\n")
     ],
 ]
 
