@@ -10,7 +10,6 @@ import time
 import torch
 
 from diffot.learning import zoo
-from diffot.processes import schedules
 from diffot.samplers.ddim import ddim, ddim_path
 from diffot.transport.assignment import optimal_assignment
 
@@ -25,21 +24,21 @@ def seconds(function):
 def main():
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    predictor = zoo.load("Low2DASymMixSiLU")
+    denoiser = zoo.load("Low2DASymMixSiLU")
     z = torch.randn(4000, 2, generator=generator)
     steps = 50
-    times = schedules.timesteps(predictor.schedule, steps)[:-1]
-    shares = [(t / predictor.schedule.T).float().expand(len(z)) for t in times]
+    times = denoiser.schedule.timesteps(steps)[:-1]
+    shares = [(t / denoiser.schedule.T).float().expand(len(z)) for t in times]
 
     # the same inputs: large ones make tiny activations, which some processors are slow with
-    path = ddim_path(predictor, z, steps)[:-1]
+    path = ddim_path(denoiser, z, steps)[:-1]
 
     def bare():
         for x, share in zip(path, shares):
-            predictor.network(x, share)
+            denoiser.network(x, share)
 
     def ours():
-        ddim(predictor, z, steps)
+        ddim(denoiser, z, steps)
 
     ours(), bare()
     # in turn, so that a change in the machine's speed falls on both
@@ -52,7 +51,7 @@ def main():
     )
 
     x = torch.randn(5000, 2, dtype=torch.float64, generator=generator)
-    y = ddim(predictor, x, steps)
+    y = ddim(denoiser, x, steps)
     duration = seconds(lambda: optimal_assignment(x, y))
     print(f"assignment of 5000 points:        {duration:.1f} s")
 

@@ -24,7 +24,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import nn
 
-from diffot.denoisers.predictors import NetworkPredictor
+from diffot.denoisers.network import NetworkDenoiser
 from diffot.learning import recipes
 from diffot.learning.networks import UNet
 from diffot.learning.precision import faster_precision
@@ -161,10 +161,10 @@ def main():
     schedule = recipes.config("Faces32A").schedule
     z = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     share = torch.full((16,), 0.5)
-    predictor, free = (NetworkPredictor(net, schedule, "v") for net in (network, Free()))
+    denoiser, free = (NetworkDenoiser(net, schedule, "v") for net in (network, Free()))
     times = {"ddim": [], "bare": [], "free": []}
     for _ in range(6):
-        times["ddim"].append(seconds(lambda: ddim(predictor, z, 20)))
+        times["ddim"].append(seconds(lambda: ddim(denoiser, z, 20)))
         times["bare"].append(seconds(lambda: [network(z, share) for _ in range(20)]))
         times["free"].append(seconds(lambda: ddim(free, z, 20)))
     found = {name: statistics.median(values) for name, values in times.items()}

@@ -2,7 +2,7 @@
 
 Colors mean the same through the whole book: one per mode (in the order of
 :func:`~diffot.laws.mixtures.thesis_mixture`, upper right first), one for the prior, and one per
-kind of predictor.
+kind of denoiser.
 """
 
 from __future__ import annotations

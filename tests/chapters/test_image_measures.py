@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from chapters.image_models import measurements
-from diffot.denoisers.predictors import EmpiricalPredictor, ExactPredictor, as_predictor
+from diffot.denoisers.exact import ExactDenoiser
+from diffot.denoisers.network import as_denoiser
 from diffot.laws import mixtures
+from diffot.laws.points import PointSet
 from diffot.learning import checkpoints, measured, probes, recipes, zoo
 from diffot.measures import distances, quality
 from diffot.processes import schedules
@@ -24,12 +26,12 @@ def test_distance_from_the_finest_steps_for_a_standard_normal(generator):
     z = torch.randn(5, 6, dtype=torch.float64, generator=generator)
 
     def shrinkage(steps):
-        times = schedules.timesteps(schedule, steps)
-        angles = [math.acos(math.sqrt(schedule.alpha_bar_at(t))) for t in times]
+        times = schedule.timesteps(steps)
+        angles = [math.acos(schedule.alpha(t)) for t in times]
         return math.prod(math.cos(a - b) for a, b in zip(angles, angles[1:]))
 
     counts = [4, 20, 50]
-    *few, finest = measurements.in_steps(ExactPredictor(law, schedule), z, counts)
+    *few, finest = measurements.in_steps(ExactDenoiser(law, schedule), z, counts)
     lengths = z.norm(dim=1) / math.sqrt(6)
     for images, count in zip(few, counts):
         expected = (shrinkage(200) - shrinkage(count)) * lengths
@@ -53,11 +55,11 @@ def test_an_image_counts_as_changed_if_any_label_is():
 
 
 def test_a_model_that_copies_is_found_out(monkeypatch):
-    """The best predictor for 300 digits draws these very digits."""
+    """The best denoiser for 300 digits draws these very digits."""
     monkeypatch.setattr(quality, "DIRECTIONS", 50)
     copied = zoo.load_images({**recipes.config("Digits28").data, "n": 300}).images
     schedule = recipes.config("Digits28").schedule
-    monkeypatch.setattr(zoo, "load", lambda name: EmpiricalPredictor(copied, schedule))
+    monkeypatch.setattr(zoo, "load", lambda name: ExactDenoiser(PointSet(copied), schedule))
     row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
     table = measurements.unfold(row)
     assert table.loc["samples", "nearest_share"] > 0.95
@@ -68,7 +70,9 @@ def test_a_model_that_copies_is_found_out(monkeypatch):
     )
     # without the copied digits among the training images there is nothing to notice
     monkeypatch.setattr(
-        zoo, "load", lambda name: EmpiricalPredictor(zoo.dataset(name).images[-300:], schedule)
+        zoo,
+        "load",
+        lambda name: ExactDenoiser(PointSet(zoo.dataset(name).images[-300:]), schedule),
     )
     row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
     assert measurements.unfold(row).loc["samples", "nearest_ratio"] > 0.9
@@ -107,10 +111,10 @@ def test_a_model_that_listens_to_one_label_only(monkeypatch):
             clean = faces.at(torch.tensor(chosen)).images
 
             def noise(x, t):
-                signal = schedule.alpha_bar_at(t)
+                signal = schedule.alpha(t) ** 2
                 return (x - signal**0.5 * clean) / (1 - signal) ** 0.5
 
-            return as_predictor(noise, schedule)
+            return as_denoiser(noise, schedule)
 
     monkeypatch.setattr(zoo, "load", lambda name: HardOfHearing())
     listening = recipes.config("Faces32Conditional")

@@ -13,7 +13,7 @@ import torch
 
 from chapters.latent_manipulation import manipulation, regions
 from diffot.data import faces
-from diffot.denoisers.predictors import as_predictor
+from diffot.denoisers.network import as_denoiser
 from diffot.learning import checkpoints, latent_maps, measured, recipes, zoo
 from diffot.learning.latent_maps import LinearMap
 from diffot.samplers.ddim import ddim
@@ -41,21 +41,21 @@ def few_faces():
 
 @pytest.fixture
 def independent_values(monkeypatch):
-    """Puts in place of the model the best predictor for values of N(0, deviation²), and returns
+    """Puts in place of the model the best denoiser for values of N(0, deviation²), and returns
     the images of Z and the factor that makes them of Z."""
 
     def put(deviation):
         schedule = recipes.config("Faces32A").schedule
 
         def noise(x, t):
-            signal = schedule.alpha_bar_at(t)
+            signal = schedule.alpha(t) ** 2
             return x * (1 - signal) ** 0.5 / (signal * deviation**2 + 1 - signal)
 
         def start(model, images, n, steps, seed):
-            return Z[:n], ddim(predictor, Z[:n], steps)
+            return Z[:n], ddim(denoiser, Z[:n], steps)
 
-        predictor = as_predictor(noise, schedule)
-        monkeypatch.setattr(zoo, "load", lambda name: predictor)
+        denoiser = as_denoiser(noise, schedule)
+        monkeypatch.setattr(zoo, "load", lambda name: denoiser)
         monkeypatch.setattr(manipulation, "start", start)
         images = start("", "", len(Z), 100, 0)[1]
         slope = float((images / Z).mean())
@@ -128,10 +128,10 @@ def test_nothing_shifted_is_nothing_changed(monkeypatch, tmp_path, in_this_proce
     for name in ("decode", "encode"):
         function = partial(getattr(latent_maps, name), folder=tmp_path)
         monkeypatch.setattr(manipulation, name, function)
-    predictor, mask = zoo.load("Digits28"), regions.mask(MIDDLE, 28)
+    denoiser, mask = zoo.load("Digits28"), regions.mask(MIDDLE, 28)
 
     def edit(z, x, sigmas, method, seed=0):
-        return manipulation.edit(predictor, z, x, mask, sigmas, method, 2, seed)
+        return manipulation.edit(denoiser, z, x, mask, sigmas, method, 2, seed)
 
     z, x = manipulation.start("Digits28", "drawn", 16, 2, 0)
     assert torch.equal(edit(z, x, 0.0, "shift"), x)
@@ -290,7 +290,7 @@ def transplants(monkeypatch):
 
     monkeypatch.setattr(manipulation, "decode", lambda model, n, steps, seed: images(n))
     monkeypatch.setattr(manipulation, "draw_latents", lambda shape, n, seed: images(n))
-    monkeypatch.setattr(manipulation, "ddim", lambda predictor, z, steps: z)
+    monkeypatch.setattr(manipulation, "ddim", lambda denoiser, z, steps: z)
 
     def transferred(target, region, donors="with", n=60):
         arguments = ("Faces32A", FACES, target, region, donors, n, 5, 0)

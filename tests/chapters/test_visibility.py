@@ -119,7 +119,9 @@ def test_a_bent_density_is_measured_as_the_flow_of_mixtures_says(monkeypatch):
     row = measure_density("compact", 0, 0)
     law = as_density(SMOOTH)
     x = law.sample(400, generator(0, "compact density 0"))
-    codes = flow.decode(SMOOTH.marginal(math.exp(-16)), flow.encode(SMOOTH, x))
+    codes = flow.decode(
+        SMOOTH.marginal(math.exp(-8), (1 - math.exp(-16)) ** 0.5), flow.encode(SMOOTH, x)
+    )
     require_sample_columns(row, x, codes)
     asymmetry, folded = asymmetry_and_folds(SMOOTH)
     assert row["asymmetry"] == pytest.approx(asymmetry, rel=0.01)

@@ -1,4 +1,4 @@
-"""Bad input to schedules, predictors, samplers, latents and networks."""
+"""Bad input to schedules, denoisers, samplers, latents and networks."""
 
 import math
 
@@ -7,14 +7,10 @@ import pytest
 import torch
 from misuse import Case, Use, check, expect, misuses
 
-from diffot.denoisers import predictors
-from diffot.denoisers.predictors import (
-    EmpiricalPredictor,
-    ExactPredictor,
-    NetworkPredictor,
-    as_predictor,
-)
+from diffot.denoisers.exact import ExactDenoiser
+from diffot.denoisers.network import NetworkDenoiser, as_denoiser
 from diffot.laws import mixtures
+from diffot.laws.points import PointSet
 from diffot.learning import networks
 from diffot.processes import schedules
 from diffot.samplers import latents
@@ -24,16 +20,16 @@ from diffot.samplers.higher_order import dpmpp_2m, heun
 from diffot.samplers.inpainting import inpaint
 
 SCHEDULE = schedules.linear(T=20)
-EXACT = ExactPredictor(mixtures.thesis_mixture("Low2DBimodal"), SCHEDULE)
+EXACT = ExactDenoiser(mixtures.thesis_mixture("Low2DBimodal"), SCHEDULE)
 Z = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
 LATENTS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 BOX = (0.25, 0.25, 0.75, 0.75)
 MASK = latents.box_mask(BOX, 8)
 UNET = networks.UNet(widths=(8,), middle=(8,), embedding=8, labels={"smile": 2})
-TOLD = NetworkPredictor(UNET, SCHEDULE)
-PLAIN = NetworkPredictor(networks.MLP(2), SCHEDULE)
-SAME = as_predictor(lambda x, t: x, SCHEDULE)
-FIRST_ROW = as_predictor(lambda x, t: x[:1], SCHEDULE)
+TOLD = NetworkDenoiser(UNET, SCHEDULE)
+PLAIN = NetworkDenoiser(networks.MLP(2), SCHEDULE)
+SAME = as_denoiser(lambda x, t: x, SCHEDULE)
+FIRST_ROW = as_denoiser(lambda x, t: x[:1], SCHEDULE)
 
 
 class Lopsided(networks.MLP):
@@ -52,16 +48,16 @@ def draws():
 
 SAMPLERS = (ddim, ddim_path, heun, dpmpp_2m)
 USES = [
-    *(Use(sampler, {"predictor": EXACT, "x_T": Z, "steps": 4}) for sampler in SAMPLERS),
+    *(Use(sampler, {"denoiser": EXACT, "x_T": Z, "steps": 4}) for sampler in SAMPLERS),
     Use(
         ddim,
-        {"predictor": EXACT, "x_T": Z, "eta": 0.5, "generator": draws()},
+        {"denoiser": EXACT, "x_T": Z, "eta": 0.5, "generator": draws()},
     ),
-    Use(invert, {"predictor": EXACT, "x_0": Z, "steps": 4}),
+    Use(invert, {"denoiser": EXACT, "x_0": Z, "steps": 4}),
     Use(
         inpaint,
         {
-            "predictor": as_predictor(lambda x, t: x, SCHEDULE),
+            "denoiser": as_denoiser(lambda x, t: x, SCHEDULE),
             "x_T": LATENTS,
             "x_0": LATENTS,
             "mask": MASK,
@@ -72,24 +68,31 @@ USES = [
     ),
     Use(
         ddpm,
-        {"predictor": EXACT, "x_T": Z, "generator": draws(), "variance": "beta"},
+        {"denoiser": EXACT, "x_T": Z, "generator": draws(), "variance": "beta", "steps": 4},
+        {"steps": {"None"}},
     ),
     Use(schedules.linear, {"T": 20, "beta_1": 1e-4, "beta_T": 0.02}),
     Use(schedules.scaled_linear, {"T": 20, "beta_1": 1e-4, "beta_T": 0.02}),
     Use(schedules.cosine, {"T": 20}),
-    Use(schedules.timesteps, {"schedule": SCHEDULE, "steps": 4}),
-    Use(SCHEDULE.alpha_bar_at, {"t": 3.0}, {"t": {"list", "vector"}}),
-    Use(ExactPredictor, {"mixture": EXACT.mixture, "schedule": SCHEDULE}),
-    Use(EmpiricalPredictor, {"points": Z, "schedule": SCHEDULE}),
-    Use(NetworkPredictor, {"network": UNET, "schedule": SCHEDULE, "prediction": "eps"}),
-    Use(as_predictor, {"function": abs, "schedule": SCHEDULE, "first": 1}),
-    Use(predictors.score, {"predictor": EXACT, "x": Z, "t": 3.0}),
-    Use(predictors.velocity, {"predictor": EXACT, "x": Z, "t": 3.0}),
-    Use(EXACT.denoised, {"x": Z, "t": 3.0}),
-    Use(EmpiricalPredictor(Z, SCHEDULE).denoised, {"x": Z, "t": 3.0}),
-    Use(SAME.denoised, {"x": Z, "t": 3.0}),
-    Use(PLAIN.denoised, {"x": Z, "t": 3.0}),
-    Use(PLAIN.__call__, {"x": Z, "t": 3.0}),
+    Use(SCHEDULE.timesteps, {"steps": 4}),
+    *(
+        Use(method, {"t": 3.0}, {"t": {"list", "vector"}})
+        for schedule in (SCHEDULE, schedules.VarianceExploding(20.0, 0.1))
+        for method in (schedule.levels, schedule.rates, schedule.sde, schedule.network_time)
+    ),
+    Use(SCHEDULE.draw_times, {"n": 3, "generator": draws()}),
+    Use(schedules.VarianceExploding, {"T": 20.0, "least": 0.1}),
+    Use(ExactDenoiser, {"law": EXACT.law, "schedule": SCHEDULE}),
+    Use(PointSet, {"points": Z}),
+    Use(NetworkDenoiser, {"network": UNET, "schedule": SCHEDULE, "kind": "eps"}),
+    Use(as_denoiser, {"function": abs, "schedule": SCHEDULE, "kind": "eps", "first": 1}),
+    Use(EXACT.score, {"x": Z, "t": 3.0}),
+    Use(EXACT.velocity, {"x": Z, "t": 3.0}),
+    Use(EXACT.denoise, {"x": Z, "t": 3.0}),
+    Use(ExactDenoiser(PointSet(Z), SCHEDULE).denoise, {"x": Z, "t": 3.0}),
+    Use(SAME.denoise, {"x": Z, "t": 3.0}),
+    Use(PLAIN.denoise, {"x": Z, "t": 3.0}),
+    Use(PLAIN.noise, {"x": Z, "t": 3.0}),
     Use(TOLD.condition, {"labels": {"smile": 1}}),
     Use(latents.box_mask, {"box": BOX, "size": 8, "soft": 0.1}),
     Use(latents.channel_mask, {"mask": MASK, "channel": 1, "channels": 3}),
@@ -114,7 +117,7 @@ def test_misuse(use, argument, value):
     check(use, argument, value)
 
 
-EMPIRICAL = EmpiricalPredictor(Z, SCHEDULE)
+EMPIRICAL = ExactDenoiser(PointSet(Z), SCHEDULE)
 CASES = [
     Case(lambda: ddim(EXACT, Z, 21), "steps is 21; expected a whole number from 1 to 20"),
     Case(lambda: ddim(EXACT, Z, 0), "steps is 0"),
@@ -125,45 +128,49 @@ CASES = [
     Case(lambda: ddim(EXACT, LATENTS, 4), "expected (B, 2)"),
     Case(lambda: ddim(EXACT, Z, 4, eta=1.5), "eta is 1.5"),
     Case(lambda: ddim(EXACT, Z, 4, eta=1.0), "generator is None"),
-    Case(lambda: ddim(lambda x, t: x, Z, 4), "as_predictor makes one"),
+    Case(lambda: ddim(lambda x, t: x, Z, 4), "as_denoiser makes one"),
     Case(lambda: ddpm(EXACT, Z, draws(), "bta"), "did you mean beta"),
     Case(lambda: inpaint(EXACT, Z, Z.double(), torch.ones(2), 4), "x_0"),
     Case(lambda: inpaint(TOLD, LATENTS, LATENTS[:1], MASK, 4), "x_0"),
     Case(lambda: inpaint(TOLD, LATENTS, LATENTS, 2 * MASK, 4), "expected 0 to 1"),
     Case(lambda: inpaint(TOLD, LATENTS, LATENTS, MASK[:, :4], 4), "mask has shape"),
-    Case(lambda: SCHEDULE.alpha_bar_at(21), "expected times between 0 and T = 20"),
-    Case(lambda: SCHEDULE.alpha_bar_at(torch.tensor([1.0, math.nan])), "t runs from nan"),
+    Case(lambda: SCHEDULE.levels(21), "expected times between 0 and T = 20"),
+    Case(lambda: SCHEDULE.levels(torch.tensor([1.0, math.nan])), "t runs from nan"),
     Case(lambda: schedules.linear(20, 0.5, 1.0), "beta_T is 1"),
-    Case(lambda: schedules.Schedule("x", {}, torch.tensor([1.0, 0.5])), "float64"),
+    Case(lambda: schedules.VariancePreserving("x", {}, torch.tensor([1.0, 0.5])), "float64"),
     Case(
-        lambda: schedules.Schedule("x", {}, torch.tensor([1.0, math.nan, 0.1]).double()),
+        lambda: schedules.VariancePreserving(
+            "x", {}, torch.tensor([1.0, math.nan, 0.1]).double()
+        ),
         "decrease strictly",
     ),
-    Case(lambda: EXACT(Z, torch.ones(3)), "t has shape (3,) for 4 points"),
-    Case(lambda: EXACT.denoised(Z[:, :1], 3.0), "expected (B, 2)"),
-    Case(lambda: predictors.score(EXACT, Z, 0.0), "t is 0"),
-    Case(lambda: predictors.score(EXACT, Z, torch.tensor([1.0, 0, 1, 1])), "t is 0"),
-    Case(lambda: EMPIRICAL(Z, 0.0), "t is 0"),
-    Case(lambda: EMPIRICAL.denoised(Z, 0.0), "t is 0"),
-    Case(lambda: predictors.score(EMPIRICAL, Z, 0.0), "t is 0"),
-    Case(lambda: EMPIRICAL.denoised(LATENTS, 1.0), "the shape of the points"),
-    Case(lambda: EmpiricalPredictor(Z[:0], SCHEDULE), "N >= 1"),
-    Case(lambda: TOLD(LATENTS, 0.0), "expected 0 < t <= T = 20"),
-    Case(lambda: EXACT(Z, 0.0), "t is 0"),
-    Case(lambda: predictors.velocity(EXACT, Z, 0.0), "t is 0"),
-    Case(lambda: SAME(Z, 0.0), "t is 0"),
-    Case(lambda: SAME(Z, 21.0), "expected times between 0 and T = 20"),
-    Case(lambda: SAME(Z, torch.ones(3)), "t has shape (3,) for 4 points"),
-    Case(lambda: PLAIN(Z, torch.ones(3)), "t has shape (3,) for 4 points"),
-    Case(lambda: PLAIN(Z, torch.ones(1)), "t has shape (1,) for 4 points"),
-    Case(lambda: FIRST_ROW.denoised(Z, 3.0), "the answer of the function has shape (1, 2)"),
-    Case(lambda: as_predictor(print, SCHEDULE)(Z, 3.0), "the answer of the function is None"),
+    Case(lambda: EXACT.noise(Z, torch.ones(3)), "t has shape (3,) for 4 points"),
+    Case(lambda: EXACT.denoise(Z[:, :1], 3.0), "expected (B, 2)"),
+    Case(lambda: EXACT.score(Z, 0.0), "t is 0"),
+    Case(lambda: EXACT.score(Z, torch.tensor([1.0, 0, 1, 1])), "t is 0"),
+    Case(lambda: EMPIRICAL.noise(Z, 0.0), "t is 0"),
+    Case(lambda: EMPIRICAL.denoise(Z, 0.0), "sigma is 0"),
+    Case(lambda: EMPIRICAL.score(Z, 0.0), "t is 0"),
+    Case(lambda: EMPIRICAL.denoise(LATENTS, 1.0), "the shape of the points"),
+    Case(lambda: ExactDenoiser(PointSet(Z[:0]), SCHEDULE), "N >= 1"),
+    Case(lambda: TOLD.noise(LATENTS, 0.0), "expected 0 < t <= T = 20"),
+    Case(lambda: EXACT.noise(Z, 0.0), "t is 0"),
+    Case(lambda: EXACT.velocity(Z, 0.0), "t is 0"),
+    Case(lambda: SAME.noise(Z, 0.0), "t is 0"),
+    Case(lambda: SAME.noise(Z, 21.0), "expected times between 0 and T = 20"),
+    Case(lambda: SAME.noise(Z, torch.ones(3)), "t has shape (3,) for 4 points"),
+    Case(lambda: PLAIN.noise(Z, torch.ones(3)), "t has shape (3,) for 4 points"),
+    Case(lambda: PLAIN.noise(Z, torch.ones(1)), "t has shape (1,) for 4 points"),
+    Case(lambda: FIRST_ROW.denoise(Z, 3.0), "the answer of the function has shape (1, 2)"),
     Case(
-        lambda: NetworkPredictor(Lopsided(), SCHEDULE)(Z, 3.0),
+        lambda: as_denoiser(print, SCHEDULE).noise(Z, 3.0), "the answer of the function is None"
+    ),
+    Case(
+        lambda: NetworkDenoiser(Lopsided(), SCHEDULE).noise(Z, 3.0),
         "the answer of the network has shape (4, 1)",
     ),
-    Case(lambda: NetworkPredictor(torch.nn.Identity(), SCHEDULE), "network has no parameters"),
-    Case(lambda: NetworkPredictor(UNET, SCHEDULE, labels=[1]), "labels is [1]"),
+    Case(lambda: NetworkDenoiser(torch.nn.Identity(), SCHEDULE), "network has no parameters"),
+    Case(lambda: NetworkDenoiser(UNET, SCHEDULE, labels=[1]), "labels is [1]"),
     Case(lambda: TOLD.condition({"smile": torch.tensor([1])})(LATENTS, 3.0), "for 2 points"),
     Case(lambda: TOLD.condition({"smile": torch.ones(3).long()})(LATENTS, 3.0), "for 2 points"),
     Case(lambda: ddim(EXACT, Z, [20.0, 1e-14, 0.0]), "steps holds the time 1e-14"),
@@ -174,10 +181,10 @@ CASES = [
     Case(lambda: TOLD.condition({"smle": 1}), "did you mean smile"),
     Case(lambda: TOLD.condition({"smile": torch.zeros(2, 2, dtype=torch.int64)}), "label smile"),
     Case(
-        lambda: NetworkPredictor(networks.MLP(2), SCHEDULE).condition({"smile": 1}),
+        lambda: NetworkDenoiser(networks.MLP(2), SCHEDULE).condition({"smile": 1}),
         "not trained with any",
     ),
-    Case(lambda: as_predictor(abs, SCHEDULE, first=2), "first is 2"),
+    Case(lambda: as_denoiser(abs, SCHEDULE, first=2), "first is 2"),
     Case(lambda: latents.box_mask((0.5, 0, 0.5, 1), 8), "left < right"),
     Case(lambda: latents.box_mask((math.nan, 0, 0.5, 1), 8), "a side of box is nan"),
     Case(lambda: latents.box_mask((0.26, 0.26, 0.29, 0.29), 8), "the center of no pixel"),

@@ -11,7 +11,7 @@ from chapters.identical_latents import latent_measures
 from chapters.image_models import measurements
 from chapters.latent_manipulation import manipulation, regions
 from diffot import estimates
-from diffot.denoisers.predictors import as_predictor
+from diffot.denoisers.network import as_denoiser
 from diffot.learning import checkpoints, latent_maps, measured
 from diffot.learning.attributes import AttributeProbe
 from diffot.measures import agreement, distances, quality
@@ -33,7 +33,7 @@ MASK[:, 1:3, 1:3] = 1.0
 PAIRS = (X.flatten(1) @ Y.flatten(1).T).double()
 KINDS = torch.arange(N) % 2
 PROBE = AttributeProbe(CLASSES, channels=1, size=4, widths=(8,)).requires_grad_(False)
-PREDICTOR = as_predictor(lambda x, t: x, schedules.linear(10, 1e-3, 0.2))
+PREDICTOR = as_denoiser(lambda x, t: x, schedules.linear(10, 1e-3, 0.2))
 LINEAR = latent_maps.LinearMap.fit(X)
 POINTS = X.flatten(1).numpy()
 NUMBERS = X.flatten(1).mean(1)
@@ -96,19 +96,19 @@ QUICK = [
             "generator": draws(),
         },
     ),
-    Use(measurements.in_steps, {"predictor": PREDICTOR, "z": Z, "counts": [2, 3]}),
+    Use(measurements.in_steps, {"denoiser": PREDICTOR, "z": Z, "counts": [2, 3]}),
     Use(distances.distances, {"x": X, "y": Y}),
     Use(distances.differently_read, {"probe": PROBE, "x": X, "y": Y}),
     Use(
         measurements.sample,
-        {"predictor": PREDICTOR, "shape": SHAPE, "n": 2, "steps": 2, "generator": draws()},
+        {"denoiser": PREDICTOR, "shape": SHAPE, "n": 2, "steps": 2, "generator": draws()},
     ),
     Use(measured.held_out, {"model": DIGITS, "n": 2}),
     Use(measured.load, {"model": DIGITS, "weights": HASH}),
     Use(
         manipulation.edit,
         {
-            "predictor": PREDICTOR, "z": Z, "x": X, "mask": MASK, "sigmas": 1.0,
+            "denoiser": PREDICTOR, "z": Z, "x": X, "mask": MASK, "sigmas": 1.0,
             "method": "hold", "steps": 2, "seed": 0,
         },
     ),

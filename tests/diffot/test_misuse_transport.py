@@ -9,7 +9,7 @@ import torch
 from misuse import Case, Use, check, expect, misuses
 
 from chapters.random_densities import discretized, visibility
-from diffot.denoisers.predictors import ExactPredictor
+from diffot.denoisers.exact import ExactDenoiser
 from diffot.flows import density_flow, flow
 from diffot.laws import densities, mixtures, toy
 from diffot.measures import evaluation
@@ -30,10 +30,11 @@ LAW = mixtures.equal_mixture([[1.0, 0.0], [-1.0, 0.0]], 0.5)
 LINE = mixtures.equal_mixture([[1.0], [-1.0]], 0.5)
 DENSITY = densities.QuarticMixture(X[:1], X[:1], EYE[None], EYE[None])
 GENERATOR = torch.Generator().manual_seed(2)
-EXACT = ExactPredictor(LAW, schedules.linear(100))
+EXACT = ExactDenoiser(LAW, schedules.linear(100))
 WEIGHTS = torch.full((2,), 0.5, dtype=torch.float64)
 NUMBERS = {"array", "list"}  # where numbers in any form are taken
 LOOSE = NUMBERS | {"integers"}
+LEVELS = {"alpha": {"list", "array", "vector"}, "sigma": {"list", "array", "vector"}}
 
 
 def linear(x):
@@ -119,13 +120,14 @@ USES = [
         {"weights": NUMBERS, "means": LOOSE, "covariances": LOOSE},
     ),
     Use(LAW.sample, {"n": 3, "generator": GENERATOR}),
-    Use(LAW.marginal, {"alpha_bar": 0.5}),
-    Use(LAW.log_prob, {"x": X}),
+    Use(LAW.marginal, {"alpha": 0.8, "sigma": 0.6}),
+    Use(LAW.log_prob, {"x": X, "alpha": 0.8, "sigma": 0.6}, LEVELS),
+    Use(LAW.score, {"x": X, "alpha": 0.8, "sigma": 0.6}, LEVELS),
     Use(LAW.mode, {"x": X}),
-    Use(LAW.responsibilities, {"x": X, "alpha_bar": 0.5}),
-    Use(LAW.posterior_mean, {"x": X, "alpha_bar": 0.5}),
-    Use(LAW.noise_mean, {"x": X, "alpha_bar": 0.5}),
-    Use(LAW.posterior, {"x": X[0], "alpha_bar": 0.5}),
+    Use(LAW.responsibilities, {"x": X, "alpha": 0.8, "sigma": 0.6}, LEVELS),
+    Use(LAW.posterior_mean, {"x": X, "alpha": 0.8, "sigma": 0.6}, LEVELS),
+    Use(LAW.posterior_covariance, {"x": X, "alpha": 0.8, "sigma": 0.6}, LEVELS),
+    Use(LAW.posterior, {"x": X[0], "alpha": 0.8, "sigma": 0.6}),
     Use(mixtures.quasi_normal, {"n": 4, "dim": 2, "generator": GENERATOR}),
     Use(
         mixtures.equal_mixture,
@@ -179,7 +181,7 @@ USES = [
     Use(visibility.random_gaussian_mixture, {"dim": 2, "draws": GENERATOR}),
     Use(
         evaluation.noise_errors,
-        {"predictor": EXACT, "exact": EXACT, "n": 5, "generator": GENERATOR},
+        {"denoiser": EXACT, "exact": EXACT, "n": 5, "generator": GENERATOR},
     ),
     Use(evaluation.map_errors, {"exact": EXACT, "reference": X, "other": Y}),
     Use(toy.s_curve, {"n": 5, "generator": GENERATOR}),
@@ -260,10 +262,10 @@ CASES = [
     Case(partial(discretized.runge_kutta, still, X, (0.0, math.nan)), "times"),
     Case(partial(discretized.runge_kutta, still, X, (0.0, 1.0, 0.5)), "times"),
     Case(partial(discretized.linear_in_time, still, (1.0, 0.0)), "times decrease"),
-    Case(partial(LAW.responsibilities, X, WEIGHTS), "alpha_bar"),
-    Case(partial(LAW.responsibilities, X, WEIGHTS[:0]), "alpha_bar"),
-    Case(partial(LAW.posterior_mean, X, 0.0), "alpha_bar is 0"),
-    Case(partial(LAW.posterior, X[0], 1.0), "alpha_bar is 1"),
+    Case(partial(LAW.responsibilities, X, WEIGHTS), "alpha"),
+    Case(partial(LAW.responsibilities, X, WEIGHTS[:0]), "alpha"),
+    Case(partial(LAW.posterior_mean, X, 0.0, 0.0), "alpha and sigma are both 0"),
+    Case(partial(LAW.posterior, X[0], 1.0, 0.0), "sigma is 0"),
     Case(partial(mixtures.equal_mixture, [[0.0], [1.0]], [1.0, 2.0, 3.0]), "variances"),
     Case(partial(mixtures.equal_mixture, [[0.0], [1.0]], -1.0), "variances"),
     Case(partial(mixtures.equal_mixture, [[0.0], [1.0, 2.0]], 1.0), "means"),
@@ -272,7 +274,7 @@ CASES = [
     Case(partial(evaluation.noise_errors, EXACT, EXACT, 1, GENERATOR), "n is 1"),
     Case(
         lambda: evaluation.noise_errors(
-            EXACT, ExactPredictor(LAW, schedules.linear(50)), 5, GENERATOR
+            EXACT, ExactDenoiser(LAW, schedules.linear(50)), 5, GENERATOR
         ),
         "different schedules",
     ),

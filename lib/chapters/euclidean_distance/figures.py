@@ -56,7 +56,7 @@ def surplus_against_steps(
 def loss_curves(
     ax: Axes, curves: Mapping[str, tuple[Sequence[float], float]], best: float
 ) -> None:
-    """Training losses against CPU time, over the lowest loss that any predictor can have.
+    """Training losses against CPU time, over the lowest loss that any denoiser can have.
 
     Args:
         curves: kind of network to (mean losses of stretches of equal length, CPU seconds).

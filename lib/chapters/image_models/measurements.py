@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diffot import estimates
-from diffot.denoisers.predictors import NoisePredictor
+from diffot.denoisers.denoiser import Denoiser
 from diffot.errors import (
     as_shape,
     as_whole_number,
@@ -146,7 +146,7 @@ def measure_told(
     """
     n, steps, seed = checked(n, steps, seed, 1)
     reader = probes.load(probe)
-    predictor, known = load(model, weights), recipes.config(model).network.get("labels")
+    denoiser, known = load(model, weights), recipes.config(model).network.get("labels")
     require(known is not None, f"{model} is told no labels; expected a conditional model")
     others = held_out(model, n)
     told = {label: others.labels[label] for label in known}
@@ -154,7 +154,7 @@ def measure_told(
     with torch.no_grad():
         images = [
             ddim(
-                predictor.condition({label: classes[part] for label, classes in told.items()}),
+                denoiser.condition({label: classes[part] for label, classes in told.items()}),
                 z[part],
                 steps,
             )
@@ -170,35 +170,33 @@ def measure_told(
     return row
 
 
-def in_steps(predictor: NoisePredictor, z: Tensor, counts: Sequence[int]) -> list[Tensor]:
+def in_steps(denoiser: Denoiser, z: Tensor, counts: Sequence[int]) -> list[Tensor]:
     """The images of latents z, shape (B, *d), under each number of DDIM steps, and under T."""
-    _require_predictor(predictor)
+    _require_denoiser(denoiser)
     require_batch(z, "z")
     require_type(counts, (tuple, list), "counts", "a list of numbers of steps")
     counts = [as_whole_number(count, "a number in counts", least=1) for count in counts]
     with torch.no_grad():
-        return [ddim(predictor, z, n) for n in (*counts, predictor.schedule.T)]
+        return [ddim(denoiser, z, n) for n in (*counts, denoiser.schedule.T)]
 
 
 def sample(
-    predictor: NoisePredictor,
+    denoiser: Denoiser,
     shape: Sequence[int],
     n: int,
     steps: int,
     generator: torch.Generator,
 ) -> Tensor:
     """n images of the given shape (C, H, W) from fresh latents, clamped to [-1, 1]."""
-    _require_predictor(predictor)
+    _require_denoiser(denoiser)
     shape, n = as_shape(shape, "shape"), as_whole_number(n, "n", least=1)
     steps = as_whole_number(steps, "steps", least=1)
     require_generator(generator)
     z = torch.randn(n, *shape, generator=generator)
     with torch.no_grad():
-        images = [ddim(predictor, part, steps) for part in z.split(BATCH)]
+        images = [ddim(denoiser, part, steps) for part in z.split(BATCH)]
     return torch.cat(images).clamp(-1, 1)
 
 
-def _require_predictor(predictor: NoisePredictor) -> None:
-    require_type(
-        predictor, NoisePredictor, "predictor", "a NoisePredictor; as_predictor makes one"
-    )
+def _require_denoiser(denoiser: Denoiser) -> None:
+    require_type(denoiser, Denoiser, "denoiser", "a Denoiser; as_denoiser makes one")

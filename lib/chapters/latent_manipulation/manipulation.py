@@ -23,7 +23,7 @@ from torch import Tensor
 
 from chapters.latent_manipulation import regions
 from diffot import estimates
-from diffot.denoisers.predictors import NoisePredictor
+from diffot.denoisers.denoiser import Denoiser
 from diffot.errors import (
     as_number,
     as_whole_number,
@@ -80,7 +80,7 @@ def start(model: str, images: str, n: int, steps: int, seed: int) -> tuple[Tenso
 
 
 def edit(
-    predictor: NoisePredictor,
+    denoiser: Denoiser,
     z: Tensor,
     x: Tensor,
     mask: Tensor,
@@ -106,9 +106,7 @@ def edit(
     Returns:
         Shape (n, C, H, W), not clamped.
     """
-    require_type(
-        predictor, NoisePredictor, "predictor", "a NoisePredictor; as_predictor makes one"
-    )
+    require_type(denoiser, Denoiser, "denoiser", "a Denoiser; as_denoiser makes one")
     require_images(z, "z")
     require_images(x, "x")
     require_alike(z, x, ("z", "x"))
@@ -122,10 +120,10 @@ def edit(
     with torch.no_grad():
         for batch, (noise, known) in enumerate(zip(shifted.split(BATCH), x.split(BATCH))):
             if method == "shift":
-                edited.append(ddim(predictor, noise, steps))
+                edited.append(ddim(denoiser, noise, steps))
                 continue
             draws = None if method == "hold" else generator(seed, f"fresh noise {batch}")
-            edited.append(inpaint(predictor, noise, known, mask, steps, draws))
+            edited.append(inpaint(denoiser, noise, known, mask, steps, draws))
     return torch.cat(edited)
 
 
@@ -181,13 +179,13 @@ def measure_shift(
     """
     n, steps, seed = measured.checked(n, steps, seed, AT_LEAST)
     train, sigmas = as_whole_number(train, "train", least=2), as_number(sigmas, "sigmas")
-    predictor, probe = measured.load(model, weights), _probe(model)
+    denoiser, probe = measured.load(model, weights), _probe(model)
     place = regions.mask(region, probe.size)
     wanted = None if target == "" else Target.parse(target, probe)
     require_known(images, "images", IMAGES)
     require_known(method, "method", METHODS)
     z, base = start(model, images, n, steps, seed)
-    raw = edit(predictor, z, base, place, sigmas, method, steps, seed)
+    raw = edit(denoiser, z, base, place, sigmas, method, steps, seed)
     x, y = base.clamp(-1, 1), raw.clamp(-1, 1)
 
     known = _known(model, train, n)
@@ -273,10 +271,10 @@ def measure_brightness(
     """
     n, steps, seed = measured.checked(n, steps, seed, AT_LEAST)
     train, step = as_whole_number(train, "train", least=2), as_number(step, "step")
-    predictor, place = measured.load(model, weights), regions.mask(region, _size(model))
+    denoiser, place = measured.load(model, weights), regions.mask(region, _size(model))
     z, base = start(model, "drawn", n, steps, seed)
     known = _known(model, train, n)
-    moved = edit(predictor, z, base, place, step, "shift", steps, seed).clamp(-1, 1)
+    moved = edit(denoiser, z, base, place, step, "shift", steps, seed).clamp(-1, 1)
     before, after = region_means(base.clamp(-1, 1), place), region_means(moved, place)
     own = latents.coordinate(z, place).double()
     values = region_means(known.images, place).numpy()
@@ -403,14 +401,14 @@ def transfer(
         ValueError: also if the model draws the target, or anything else, too rarely.
     """
     n, steps, seed = measured.checked(n, steps, seed, 1)
-    predictor, probe = measured.load(model, weights), _probe(model)
+    denoiser, probe = measured.load(model, weights), _probe(model)
     place, wanted = regions.mask(region, probe.size), Target.parse(target, probe)
     require_known(donors, "donors", DONORS)
     base, receiving, giving = _pairs(model, probe, wanted, donors, n, steps, seed)
     z = draw_latents(tuple(base.shape[1:]), len(base), seed)
     mixed = latents.transfer(z[receiving], z[giving], place)
     with torch.no_grad():
-        drawn = [ddim(predictor, part, steps) for part in mixed.split(BATCH)]
+        drawn = [ddim(denoiser, part, steps) for part in mixed.split(BATCH)]
     results = torch.cat(drawn).clamp(-1, 1)
     return Transfers(
         base[receiving],

@@ -18,7 +18,7 @@ def errors_against_evaluations(
     for (name, errors), (color, marker) in zip(lines.items(), styles):
         ax.plot(evaluations, errors, color=color, marker=marker, label=name)
     ax.set(xscale="log", yscale="log")
-    ax.set(xlabel="evaluations of the noise predictor", ylabel="median error")
+    ax.set(xlabel="evaluations of the denoiser", ylabel="median error")
     ax.set_xticks(evaluations, [str(n) for n in evaluations])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.legend()

@@ -23,9 +23,10 @@ from diffot.errors import (
     require_points,
     require_tensor,
 )
+from diffot.laws.law import Law, Level, levels
 
 
-class GaussianMixture:
+class GaussianMixture(Law):
     r"""The law :math:`p(x) = \sum_k w_k N(x; m_k, C_k)` in d dimensions.
 
     Args:
@@ -71,6 +72,10 @@ class GaussianMixture:
         return self.means.shape[1]
 
     @property
+    def shape(self) -> tuple[int]:
+        return (self.dim,)
+
+    @property
     def mean(self) -> Tensor:
         """Mean of the whole law, shape (d,)."""
         return self.weights @ self.means
@@ -91,115 +96,109 @@ class GaussianMixture:
         root = self._axes * self._spectrum.sqrt()[:, None, :]
         return self.means[k] + torch.einsum("nde,ne->nd", root[k], noise)
 
-    def marginal(self, alpha_bar: float) -> GaussianMixture:
-        r"""The law of x_t: means :math:`\sqrt{\bar\alpha} m_k`, covariances
-        :math:`\bar\alpha C_k + (1 - \bar\alpha) I`.
+    def marginal(self, alpha: float, sigma: float) -> GaussianMixture:
+        r"""The law of x_t: means :math:`\alpha m_k`, covariances
+        :math:`\alpha^2 C_k + \sigma^2 I`.
 
         Args:
-            alpha_bar: signal variance in [0, 1]; 1 returns the law itself, 0 gives N(0, I).
+            alpha, sigma: at least 0, and not so small that the covariances become singular.
         """
-        a = as_number(alpha_bar, "alpha_bar", at_least=0, at_most=1)
+        alpha, sigma = (
+            as_number(level, name, at_least=0)
+            for name, level in (("alpha", alpha), ("sigma", sigma))
+        )
         identity = torch.eye(self.dim, dtype=torch.float64)
         return GaussianMixture(
-            self.weights, math.sqrt(a) * self.means, a * self.covariances + (1 - a) * identity
+            self.weights, alpha * self.means, alpha**2 * self.covariances + sigma**2 * identity
         )
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density at the points x of shape (B, d); returns shape (B,)."""
-        return torch.logsumexp(self._log_joint(x, 1.0)[0], 1).to(x)
+    def log_prob(self, x: Tensor, alpha: Level = 1.0, sigma: Level = 0.0) -> Tensor:
+        return torch.logsumexp(self._log_joint(x, alpha, sigma)[0], 1).to(x)
 
-    def responsibilities(self, x: Tensor, alpha_bar: float | Tensor = 1.0) -> Tensor:
-        """Posterior probability of each component given x_t = x.
+    def score(self, x: Tensor, alpha: Level = 1.0, sigma: Level = 0.0) -> Tensor:
+        r"""The gradient of the log density, :math:`-\sum_k r_k P_k^{-1} (x - \alpha m_k)` with
+        :math:`P_k = \alpha^2 C_k + \sigma^2 I`: no division by a small sigma."""
+        log_joint, rotated, spectrum, _, _ = self._log_joint(x, alpha, sigma)
+        weights = torch.softmax(log_joint, 1)
+        return -self._back(weights[:, :, None] * (rotated / spectrum)).to(x)
 
-        Args:
-            x: shape (B, d). alpha_bar: a number in (0, 1] or one per point, shape (B,).
-
-        Returns:
-            Shape (B, K), rows sum to 1.
-        """
-        return torch.softmax(self._log_joint(x, alpha_bar)[0], 1).to(x)
+    def responsibilities(self, x: Tensor, alpha: Level = 1.0, sigma: Level = 0.0) -> Tensor:
+        """Posterior probability of each component given x, shape (B, K); rows sum to 1."""
+        return torch.softmax(self._log_joint(x, alpha, sigma)[0], 1).to(x)
 
     def mode(self, x: Tensor) -> Tensor:
         """Index of the component most likely to have drawn each point, int64 of shape (B,)."""
         return self.responsibilities(x).argmax(1)
 
-    def posterior_mean(self, x: Tensor, alpha_bar: float | Tensor) -> Tensor:
-        r"""The best denoiser in the mean-square sense, :math:`E[x_0 \mid x_t = x]`.
+    def posterior_mean(self, x: Tensor, alpha: Level, sigma: Level) -> Tensor:
+        r"""The best denoiser in the mean-square sense, :math:`E[x_0 \mid x]`, shape (B, d).
 
-        .. math:: \sum_k r_k(x) \Big[m_k + \sqrt{\bar\alpha}\, C_k
-                  (\bar\alpha C_k + (1 - \bar\alpha) I)^{-1} (x - \sqrt{\bar\alpha}\, m_k)\Big]
+        .. math:: \sum_k r_k(x) \big[m_k + \alpha C_k
+                  (\alpha^2 C_k + \sigma^2 I)^{-1} (x - \alpha m_k)\big]
 
         with the responsibilities r_k (conditioning of jointly Gaussian vectors, Bishop 2006,
         eq. 2.116).
-
-        Args:
-            x: shape (B, d). alpha_bar: a number in (0, 1] or one per point, shape (B,).
-
-        Returns:
-            Shape (B, d).
         """
-        log_joint, rotated, spectrum, a = self._log_joint(x, alpha_bar)
-        share = torch.softmax(log_joint, 1)
-        gain = a.sqrt() * self._spectrum / spectrum * rotated
-        return (share @ self.means + self._back(share[:, :, None] * gain)).to(x)
+        log_joint, rotated, spectrum, alpha, _ = self._log_joint(x, alpha, sigma)
+        weights = torch.softmax(log_joint, 1)
+        gain = alpha * self._spectrum / spectrum * rotated
+        return (weights @ self.means + self._back(weights[:, :, None] * gain)).to(x)
 
-    def posterior(self, x: Tensor, alpha_bar: float) -> GaussianMixture:
-        r"""The law of x_0 given :math:`x_t = x`: what a perfect stochastic sampler draws from x.
+    def posterior_covariance(self, x: Tensor, alpha: Level, sigma: Level) -> Tensor:
+        r"""The covariance of x_0 given x, shape (B, d, d): the mean of the components',
+        :math:`\sigma^2 C_k P_k^{-1}`, and the covariance of their means."""
+        log_joint, rotated, spectrum, alpha, sigma = self._log_joint(x, alpha, sigma)
+        weights = torch.softmax(log_joint, 1)
+        gain = alpha * self._spectrum / spectrum * rotated
+        means = self.means - self._center + (self._axes @ gain[..., None])[..., 0]
+        centered = means - (weights[:, :, None] * means).sum(1, keepdim=True)
+        variances = sigma**2 * self._spectrum / spectrum
+        within = torch.einsum(
+            "bk,kie,bke,kje->bij", weights, self._axes, variances.expand_as(rotated), self._axes
+        )
+        return (within + torch.einsum("bk,bki,bkj->bij", weights, centered, centered)).to(x)
+
+    def posterior(self, x: Tensor, alpha: float, sigma: float) -> GaussianMixture:
+        r"""The law of x_0 given x: what a perfect stochastic sampler draws from x.
 
         Components that lie too far away to matter in float64 are left out. The others have
 
-        .. math:: C_k' = (1 - \bar\alpha)\, C_k P_k^{-1}, \qquad
-                  m_k' = m_k + \sqrt{\bar\alpha}\, C_k P_k^{-1} (x - \sqrt{\bar\alpha}\, m_k),
-                  \qquad P_k = \bar\alpha C_k + (1 - \bar\alpha) I,
+        .. math:: C_k' = \sigma^2 C_k P_k^{-1}, \qquad
+                  m_k' = m_k + \alpha C_k P_k^{-1} (x - \alpha m_k),
+                  \qquad P_k = \alpha^2 C_k + \sigma^2 I,
 
         and their responsibilities as weights (Bishop 2006, eq. 2.116).
 
         Args:
-            x: one point, shape (d,). alpha_bar: signal variance, above 0 and below 1.
+            x: one point, shape (d,). alpha, sigma: amplitudes, sigma above 0.
         """
-        a = as_number(alpha_bar, "alpha_bar", above=0, below=1)
+        alpha = as_number(alpha, "alpha", at_least=0)
+        sigma = as_number(sigma, "sigma", above=0)
         require_tensor(x, "x", "a floating-point tensor of shape (d,)")
         require(x.ndim == 1, f"x has shape {tuple(x.shape)}; expected one point, shape (d,)")
-        log_joint, rotated, spectrum, _ = self._log_joint(x[None].double(), a)
-        share = torch.softmax(log_joint[0], 0)
-        kept = share > 0
+        log_joint, rotated, spectrum, _, _ = self._log_joint(x[None].double(), alpha, sigma)
+        weights = torch.softmax(log_joint[0], 0)
+        kept = weights > 0
         axes, own = self._axes[kept], self._spectrum[kept]
         spectrum = spectrum[0, kept]
-        gain = math.sqrt(a) * own / spectrum * rotated[0, kept]
+        gain = alpha * own / spectrum * rotated[0, kept]
         means = self.means[kept] + (axes @ gain[:, :, None])[:, :, 0]
-        covariance = axes * ((1 - a) * own / spectrum)[:, None, :] @ axes.mT
+        covariance = axes * (sigma**2 * own / spectrum)[:, None, :] @ axes.mT
         covariance = (covariance + covariance.mT) / 2
-        return GaussianMixture(share[kept] / share[kept].sum(), means, covariance)
+        return GaussianMixture(weights[kept] / weights[kept].sum(), means, covariance)
 
-    def noise_mean(self, x: Tensor, alpha_bar: float | Tensor) -> Tensor:
-        r"""The best noise predictor, :math:`E[\varepsilon \mid x_t = x]`, which is
-        :math:`-\sqrt{1 - \bar\alpha}` times the score (shapes as in :meth:`posterior_mean`).
-
-        Computed from the score itself: no division by a small noise amplitude.
+    def _log_joint(self, x: Tensor, alpha: Level, sigma: Level) -> tuple[Tensor, ...]:
+        """log(w_k N(x; ...)) of shape (B, K), with x - alpha m_k in each component's own axes
+        (B, K, d), the variances along them (B or 1, K, d), and alpha and sigma as (B or 1, 1, 1).
         """
-        log_joint, rotated, spectrum, a = self._log_joint(x, alpha_bar)
-        share = torch.softmax(log_joint, 1)
-        pull = self._back(share[:, :, None] * (rotated / spectrum))
-        return ((1 - a[:, 0]).sqrt() * pull).to(x)
-
-    def _log_joint(
-        self, x: Tensor, alpha_bar: float | Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """log(w_k N(x; ...)) of shape (B, K), with x - mean in each component's own axes
-        (B, K, d), the variances along them (B or 1, K, d), and alpha_bar as (B or 1, 1, 1)."""
         require_points(x, self.dim)
-        a = as_tensor(alpha_bar, "alpha_bar", torch.float64).cpu().reshape(-1, 1, 1)
-        if a.shape[0] not in (1, len(x)) or not bool(((a > 0) & (a <= 1)).all()):
-            raise ValueError(
-                f"alpha_bar is {alpha_bar} for {len(x)} points; expected one number in (0, 1], "
-                "or one for each point"
-            )
-        spectrum = a * self._spectrum + (1 - a)
-        root = a.sqrt()
-        along = (x.to("cpu", torch.float64) - root[:, 0] * self._center) @ self._all_axes.mT
-        rotated = along.reshape(len(x), *self._offsets.shape) - root * self._offsets
+        alpha, sigma = (level.cpu().reshape(-1, 1, 1) for level in levels(len(x), alpha, sigma))
+        spectrum = alpha**2 * self._spectrum + sigma**2
+        along = (x.to("cpu", torch.float64) - alpha[:, 0] * self._center) @ self._all_axes.mT
+        rotated = along.reshape(len(x), *self._offsets.shape) - alpha * self._offsets
         log_volume = self.weights.log() - 0.5 * torch.log(2 * math.pi * spectrum).sum(2)
-        return log_volume - 0.5 * (rotated**2 / spectrum).sum(2), rotated, spectrum, a
+        log_joint = log_volume - 0.5 * (rotated**2 / spectrum).sum(2)
+        return log_joint, rotated, spectrum, alpha, sigma
 
     def _back(self, rotated: Tensor) -> Tensor:
         """Sum over the components of vectors (B, K, d) given in their own axes; (B, d)."""

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from diffot.data import cache
 from diffot.data.images import LabeledImages
-from diffot.denoisers.predictors import NoisePredictor
+from diffot.denoisers.denoiser import Denoiser
 from diffot.errors import (
     as_number,
     as_shape,
@@ -185,16 +185,16 @@ class LatentMap:
         """Shape (C, H, W) of the images."""
         return tuple(_first(self.model).pixels.shape[1:])
 
-    def predictor(self) -> NoisePredictor:
+    def denoiser(self) -> Denoiser:
         """The model, told its labels, but not those of drawn images."""
-        predictor = zoo.load(self.model)
-        return predictor.condition(self.labels) if self.labels else predictor
+        denoiser = zoo.load(self.model)
+        return denoiser.condition(self.labels) if self.labels else denoiser
 
-    def predictor_for(self, batch: int) -> NoisePredictor:
+    def denoiser_for(self, batch: int) -> Denoiser:
         """The model for a batch of latents, told all its labels."""
         batch = as_whole_number(batch, "batch", least=0)
         if not self.told:
-            return self.predictor()
+            return self.denoiser()
         pool = _told_of(self.model).labels
         draws = generator(self.told, f"images told of {batch}")
         drawn = torch.randint(TOLD_OF, (BATCH,), generator=draws)
@@ -401,24 +401,24 @@ def _decode(chosen: LatentMap, shape: tuple[int, ...], seed: int, indices: range
     batch = indices[0] // BATCH
     # the noise belongs to a whole batch
     noise = generator(chosen.noise, f"noise {batch}")
-    return _ddim(chosen, chosen.predictor_for(batch), _latents(shape, seed, batch), noise)
+    return _ddim(chosen, chosen.denoiser_for(batch), _latents(shape, seed, batch), noise)
 
 
 def _translate(target: LatentMap, codes: Tensor, indices: range) -> cache.Arrays:
-    return _ddim(target, target.predictor(), codes[indices], None)
+    return _ddim(target, target.denoiser(), codes[indices], None)
 
 
 def _ddim(
-    chosen: LatentMap, predictor: NoisePredictor, z: Tensor, noise: torch.Generator | None
+    chosen: LatentMap, denoiser: Denoiser, z: Tensor, noise: torch.Generator | None
 ) -> cache.Arrays:
     with torch.no_grad():
-        x = ddim(predictor, z, chosen.steps, chosen.eta, noise)
+        x = ddim(denoiser, z, chosen.steps, chosen.eta, noise)
     return {"points": x.numpy()}
 
 
 def _encode(chosen: LatentMap, images: Tensor, indices: range) -> cache.Arrays:
     with torch.no_grad():
-        z = invert(chosen.predictor(), images[indices], chosen.steps)
+        z = invert(chosen.denoiser(), images[indices], chosen.steps)
     return {"points": z.numpy()}
 
 

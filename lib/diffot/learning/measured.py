@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diffot.data.images import LabeledImages
-from diffot.denoisers.predictors import NoisePredictor
+from diffot.denoisers.denoiser import Denoiser
 from diffot.errors import (
     as_whole_number,
     require,
@@ -35,7 +35,7 @@ def held_out(model: str, n: int) -> LabeledImages:
     return zoo.load_images({**data, "n": data["n"] + n}).at(slice(data["n"], None))
 
 
-def load(model: str, weights: str) -> NoisePredictor:
+def load(model: str, weights: str) -> Denoiser:
     """A model, if its weights have the hash that begins so.
 
     Raises:

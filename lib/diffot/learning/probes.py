@@ -1,7 +1,7 @@
 """Named probes: what they are trained and tested on, and their committed weights.
 
 For :mod:`diffot.learning.attributes` this is what :mod:`diffot.learning.zoo` is for noise
-predictors. The drawn images of a probe have seeds of their own: no generative model was trained
+denoisers. The drawn images of a probe have seeds of their own: no generative model was trained
 on them.
 """
 

@@ -1,4 +1,4 @@
-"""Training of noise predictors: one engine for points and images, one device or several."""
+"""Training of denoisers: one engine for points and images, one device or several."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from diffot.denoisers.predictors import PREDICTIONS, NetworkPredictor
+from diffot.denoisers.network import NetworkDenoiser
+from diffot.denoisers.parametrization import PARAMETRIZATIONS
 from diffot.errors import (
     as_number,
     as_whole_number,
@@ -51,7 +52,7 @@ class TrainConfig:
         warmup: steps in which the learning rate rises from zero in a line.
         clip: largest norm of the gradient; longer ones are shortened to it.
         prediction: what the network learns to answer with, ``"eps"`` or ``"v"``; see
-            :class:`~diffot.denoisers.predictors.NetworkPredictor`.
+            :class:`~diffot.denoisers.denoiser.NetworkDenoiser`.
         precision: ``"float32"``, or ``"bfloat16"`` for the products in the network (the weights
             stay in float32), or ``"auto"`` for the faster of the two on the machine at hand.
         label_dropout: probability with which an image hides all its labels, and with which it
@@ -75,7 +76,7 @@ class TrainConfig:
 
     def __post_init__(self):
         require_known(self.decay, "decay", ("cosine", "constant"))
-        require_known(self.prediction, "prediction", PREDICTIONS)
+        require_known(self.prediction, "prediction", PARAMETRIZATIONS)
         require_known(self.precision, "precision", (*PRECISIONS, "auto"))
         checked = {
             "iterations": as_whole_number(self.iterations, "iterations", least=1),
@@ -405,9 +406,9 @@ class _Trainer:
     def _sample(self, shape: torch.Size) -> Tensor:
         """Images of the averaged network from 16 latents, always the same."""
         latents = torch.randn(16, *shape, generator=torch.Generator().manual_seed(0))
-        predictor = NetworkPredictor(self.average, self.schedule, self.config.prediction)
+        denoiser = NetworkDenoiser(self.average, self.schedule, self.config.prediction)
         with torch.no_grad():
-            return ddim(predictor, latents, min(20, self.schedule.T))
+            return ddim(denoiser, latents, min(20, self.schedule.T))
 
     def _state(self) -> dict:
         return {

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from diffot.data.images import LabeledImages, flipped, mirrored
-from diffot.denoisers.predictors import NetworkPredictor
+from diffot.denoisers.network import NetworkDenoiser
 from diffot.errors import as_whole_number, require, require_known, require_type, unknown_name
 from diffot.laws import toy
 from diffot.laws.mixtures import thesis_mixture
@@ -310,8 +310,8 @@ def training_samples(name: str, folder: Path = CHECKPOINTS) -> dict[int, Tensor]
     return {int(path.stem.removeprefix("step_")): ungrid(Image.open(path)) for path in paths}
 
 
-def load(name: str, folder: Path = CHECKPOINTS) -> NetworkPredictor:
-    """A trained model as a noise predictor, on the schedule it was trained with.
+def load(name: str, folder: Path = CHECKPOINTS) -> NetworkDenoiser:
+    """A trained model as a denoiser, on the schedule it was trained with.
 
     Raises:
         ValueError: for an unknown name, if the card is of another recipe, or if the weights do
@@ -324,4 +324,4 @@ def load(name: str, folder: Path = CHECKPOINTS) -> NetworkPredictor:
     checkpoints.load_into(network, name, folder)
     # convolutions in float32 are a third faster on channels that lie side by side
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    return NetworkPredictor(network, recipe.schedule, recipe.training.prediction)
+    return NetworkDenoiser(network, recipe.schedule, recipe.training.prediction)

@@ -1,4 +1,4 @@
-"""How far a trained noise predictor is from the exact one."""
+"""How far a trained denoiser is from the exact one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffot.denoisers.predictors import ExactPredictor, NoisePredictor
+from diffot.denoisers.denoiser import Denoiser
+from diffot.denoisers.exact import ExactDenoiser
 from diffot.errors import (
     as_whole_number,
     require,
@@ -23,8 +24,8 @@ class NoiseErrors:
     r"""Mean squared errors per coordinate over data, times and noise.
 
     ``loss`` is :math:`E (\varepsilon - \hat\varepsilon)^2`, what training minimizes;
-    ``bayes_loss`` is the same for the exact predictor, the least possible; ``rmse`` is the root
-    of the mean squared difference of the two predictors. In expectation
+    ``bayes_loss`` is the same for the exact denoiser, the least possible; ``rmse`` is the root
+    of the mean squared difference of the two denoisers. In expectation
     ``loss = bayes_loss + rmse**2``. ``n`` points were drawn; ``loss_error`` is the standard error
     of either loss.
     """
@@ -37,29 +38,32 @@ class NoiseErrors:
 
 
 def noise_errors(
-    predictor: NoisePredictor, exact: ExactPredictor, n: int, generator: torch.Generator
+    denoiser: Denoiser, exact: ExactDenoiser, n: int, generator: torch.Generator
 ) -> NoiseErrors:
-    """Compare predictions at x_t for n random data points, times in 1..T and noises.
+    """Compare predictions at x_t for n random data points, times and noises.
 
     Args:
         n: at least 2.
     """
-    require_type(predictor, NoisePredictor, "predictor", "a NoisePredictor")
-    require_type(exact, ExactPredictor, "exact", "an ExactPredictor")
+    require_type(denoiser, Denoiser, "denoiser", "a Denoiser")
+    require_type(exact, ExactDenoiser, "exact", "an ExactDenoiser")
     n = as_whole_number(n, "n", least=2)
     require_generator(generator)
     schedule = exact.schedule
+    x_0 = exact.law.sample(n, generator)
+    t = schedule.draw_times(n, generator)
+    eps = torch.randn(x_0.shape, dtype=x_0.dtype, generator=generator)
+    levels = schedule.levels(t)
     require(
-        torch.equal(predictor.schedule.alpha_bar, schedule.alpha_bar),
-        f"the predictors have different schedules, {predictor.schedule} and {schedule}; "
+        denoiser.schedule.T == schedule.T
+        and all(map(torch.equal, denoiser.schedule.levels(t), levels)),
+        f"the denoisers have different schedules, {denoiser.schedule} and {schedule}; "
         "errors can be compared on one schedule only",
     )
-    x_0 = exact.mixture.sample(n, generator)
-    t = torch.randint(1, schedule.T + 1, (n,), generator=generator)
-    eps = torch.randn(x_0.shape, dtype=x_0.dtype, generator=generator)
-    x_t = schedule.alpha(t)[:, None] * x_0 + schedule.sigma(t)[:, None] * eps
-    predicted, best = predictor(x_t, t), exact(x_t, t)
-    require_same_shape(predicted, eps, ("what predictor returns", "the noise"))
+    alpha, sigma = (level[:, None] for level in levels)
+    x_t = alpha * x_0 + sigma * eps
+    predicted, best = denoiser.noise(x_t, t), exact.noise(x_t, t)
+    require_same_shape(predicted, eps, ("what denoiser returns", "the noise"))
     squares = ((predicted - eps) ** 2).mean(1)
     return NoiseErrors(
         loss=float(squares.mean()),
@@ -85,19 +89,19 @@ class MapErrors:
     largest_count: int
 
 
-def map_errors(exact: ExactPredictor, reference: Tensor, other: Tensor) -> MapErrors:
+def map_errors(exact: ExactDenoiser, reference: Tensor, other: Tensor) -> MapErrors:
     """Compare the images of the same latents under two maps, both of shape (n, d).
 
     ``exact`` tells the modes, numbered as in its mixture.
     """
-    require_type(exact, ExactPredictor, "exact", "an ExactPredictor")
+    require_type(exact, ExactDenoiser, "exact", "an ExactDenoiser")
     for points, name in ((reference, "reference"), (other, "other")):
-        require_points(points, exact.mixture.dim, name)
+        require_points(points, exact.law.dim, name)
     require_same_shape(reference, other, ("reference", "other"))
     require(len(reference) > 0, "reference is empty; expected at least one point")
     distance = (reference - other).norm(dim=1)
-    here, there = exact.mixture.mode(reference), exact.mixture.mode(other)
-    modes = len(exact.mixture.weights)
+    here, there = exact.law.mode(reference), exact.law.mode(other)
+    modes = len(exact.law.weights)
     change = here.bincount(minlength=modes) - there.bincount(minlength=modes)
     return MapErrors(
         median=float(distance.median()),

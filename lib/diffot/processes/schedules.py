@@ -1,39 +1,200 @@
-r"""Noise schedules: how much of the data is left after t steps of diffusion.
+r"""Schedules: how data become noise.
 
-A diffusion mixes data and Gaussian noise (Ho et al. 2020, eq. 4; thesis eq. 3.17):
+A diffusion process mixes data and Gaussian noise (Ho et al. 2020, eq. 4; Song et al. 2021b,
+eq. 29),
 
-.. math:: x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \varepsilon,
-          \qquad \varepsilon \sim N(0, I),
+.. math:: x_t = \alpha_t x_0 + \sigma_t \varepsilon, \qquad \varepsilon \sim N(0, I), \quad
+          0 \le t \le T,
 
-so that a schedule is nothing but the sequence :math:`\bar\alpha_0 = 1 > \bar\alpha_1 > \dots`.
+and a schedule says :math:`(\alpha_t, \sigma_t)`: nothing but data at t = 0, and from there on a
+falling ratio :math:`\alpha_t / \sigma_t`. Three kinds differ in what else they keep: the variance
+(:class:`VariancePreserving`), the data's amplitude (:class:`VarianceExploding`), or their sum
+(:class:`Rectified`, on whose straight lines rectified flow and flow matching run). In
+:math:`z = x / \sigma`, :math:`r = \alpha / \sigma` the probability flow is
+:math:`dz / dr = E[x_0 \mid x_t]` for all of them: the map from noise to data depends on the ratio
+alone.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from diffot.errors import as_number, as_tensor, as_whole_number, require, require_type
+from diffot.errors import (
+    as_number,
+    as_tensor,
+    as_whole_number,
+    require,
+    require_generator,
+    require_type,
+)
 
 Time = float | Tensor
 
 
+class Schedule(ABC):
+    """Amplitudes of data and noise at real times t in [0, T].
+
+    ``name`` and ``parameters`` say what it was made with.
+    """
+
+    name: str
+    parameters: dict
+    T: float
+    _longest_path: int | None = None
+
+    @abstractmethod
+    def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(alpha, sigma) at times known to lie in [0, T], float64 of the shape of t."""
+
+    @abstractmethod
+    def _rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Their derivatives at such times."""
+
+    @abstractmethod
+    def _path(self, steps: int) -> Tensor:
+        """The times of so many steps from T down to 0, float64 of shape (steps+1,)."""
+
+    @abstractmethod
+    def _draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """n times to train at."""
+
+    @abstractmethod
+    def _network_time(self, t: Tensor) -> Tensor:
+        """Where on the way from data to noise such times are, as a network is told it."""
+
+    def levels(self, t: Time) -> tuple[Tensor, Tensor]:
+        r"""Amplitudes :math:`\alpha_t` of the data and :math:`\sigma_t` of the noise, float64 of
+        the shape of ``t``.
+
+        Raises:
+            ValueError: if a time lies outside [0, T] or is not a number.
+        """
+        return self._levels(self._checked(t))
+
+    def alpha(self, t: Time) -> Tensor:
+        """The first of the :meth:`levels`."""
+        return self.levels(t)[0]
+
+    def sigma(self, t: Time) -> Tensor:
+        """The second of the :meth:`levels`."""
+        return self.levels(t)[1]
+
+    def rates(self, t: Time) -> tuple[Tensor, Tensor]:
+        r"""The derivatives :math:`\dot\alpha_t, \dot\sigma_t`, float64 of the shape of ``t``.
+
+        Raises:
+            ValueError: as :meth:`levels`.
+        """
+        return self._rates(self._checked(t))
+
+    def sde(self, t: Time) -> tuple[Tensor, Tensor]:
+        r"""The coefficients f and g^2 of the diffusion :math:`dx = f x\,dt + g\,dW`.
+
+        .. math:: f = \dot\alpha / \alpha, \qquad
+                  g^2 = 2 \sigma (\dot\sigma - \sigma \dot\alpha / \alpha)
+
+        (Song et al. 2021b, eqs. 5 and 29, solved for f and g.) Both are infinite where no data
+        are left.
+
+        Returns:
+            float64, of the shape of ``t``.
+
+        Raises:
+            ValueError: as :meth:`levels`.
+        """
+        t = self._checked(t)
+        (alpha, sigma), (alpha_rate, sigma_rate) = self._levels(t), self._rates(t)
+        pull = alpha_rate / alpha
+        return pull, 2 * sigma * (sigma_rate - sigma * pull)
+
+    def network_time(self, t: Time) -> Tensor:
+        """What a network is told of a time, float64 in [0, 1], of the shape of ``t``.
+
+        Raises:
+            ValueError: as :meth:`levels`.
+        """
+        return self._network_time(self._checked(t))
+
+    def draw_times(self, n: int, generator: torch.Generator) -> Tensor:
+        """Random times to train at, shape (n,); the law is said with each kind of schedule."""
+        n = as_whole_number(n, "n", least=1)
+        require_generator(generator)
+        return self._draw(n, generator)
+
+    def timesteps(self, steps: int | Sequence[float]) -> Tensor:
+        """The decreasing times that a sampler visits, float64.
+
+        Args:
+            steps: a number of steps from T down to 0, spaced as is usual for the schedule; or
+                the times themselves, strictly decreasing in [0, T].
+
+        Returns:
+            Shape (steps+1,).
+
+        Raises:
+            ValueError: if the count or a time is out of range, or the times do not decrease.
+        """
+        if not isinstance(steps, Sequence) and not getattr(steps, "ndim", 0):
+            return self._path(as_whole_number(steps, "steps", 1, self._longest_path))
+        times = as_tensor(steps, "steps", torch.float64)
+        require(
+            times.ndim == 1
+            and len(times) >= 2
+            and bool((times[1:] < times[:-1]).all())
+            and times[-1] >= 0
+            and times[0] <= self.T,
+            f"steps are the times {times.tolist()!s:.60}, which form no path; expected at least "
+            f"two strictly decreasing numbers between T = {self.T} and 0, or a whole number of "
+            "steps",
+        )
+        return times
+
+    @property
+    def prior_signal(self) -> float:
+        r"""The data's part of the amplitude at time T,
+        :math:`\alpha_T / \sqrt{\alpha_T^2 + \sigma_T^2}`, in [0, 1).
+
+        Sampling starts from :math:`N(0, s^2 I)`, s being the :attr:`prior_scale`, which is the
+        law of x_T only where this is zero.
+        """
+        return float(self.alpha(self.T)) / self.prior_scale
+
+    @property
+    def prior_scale(self) -> float:
+        r"""Standard deviation :math:`\sqrt{\alpha_T^2 + \sigma_T^2}` of x_T for data whose own
+        is 1."""
+        return math.hypot(*(float(level) for level in self.levels(self.T)))
+
+    def _checked(self, t: Time) -> Tensor:
+        t = as_tensor(t, "t", torch.float64)
+        if not bool(((t >= 0) & (t <= self.T)).all()):
+            raise ValueError(
+                f"t runs from {t.min():.6g} to {t.max():.6g}, outside the schedule; expected "
+                f"times between 0 and T = {self.T}"
+            )
+        return t
+
+
 @dataclass(frozen=True, eq=False)
-class Schedule:
-    r"""The noise levels of a diffusion with T steps.
+class VariancePreserving(Schedule):
+    r"""Amplitudes with :math:`\alpha_t^2 + \sigma_t^2 = 1`, from a table of T steps.
 
     Args:
-        name: the family, e.g. ``"scaled_linear"``.
-        parameters: what the family was called with; ``name`` and ``parameters`` rebuild it.
-        alpha_bar: float64, shape (T+1,), strictly decreasing in (0, 1], ``alpha_bar[0] == 1``.
+        name, parameters: the family, e.g. ``"scaled_linear"``, and what it was called with.
+        alpha_bar: :math:`\bar\alpha_t = \alpha_t^2`, float64, shape (T+1,), strictly decreasing
+            in (0, 1], ``alpha_bar[0] == 1``.
 
-    Times are real numbers in [0, T]. Between two integers the log signal-to-noise ratio
+    Between two whole numbers the log signal-to-noise ratio
     :math:`\log \bar\alpha_t / (1 - \bar\alpha_t)` is interpolated linearly; between 0 and 1,
-    where it is infinite at 0, the variance :math:`1 - \bar\alpha_t` is.
+    where it is infinite at 0, the variance :math:`1 - \bar\alpha_t` is. Networks are trained at
+    times drawn uniformly from 1, ..., T, and told t/T, rounded to one of these; paths visit whole
+    numbers, (almost) equally far apart.
 
     Raises:
         ValueError: if ``alpha_bar`` is not such a sequence.
@@ -64,57 +225,139 @@ class Schedule:
         return len(self.alpha_bar) - 1
 
     @property
-    def prior_signal(self) -> float:
-        r"""Share of the data's amplitude left at time T, :math:`\sqrt{\bar\alpha_T}` in (0, 1).
+    def _longest_path(self) -> int:
+        return self.T
 
-        Sampling starts from N(0, I), which is the law of x_T only where this is zero.
-        """
-        return math.sqrt(self.alpha_bar[-1])
-
-    def alpha_bar_at(self, t: Time) -> Tensor:
-        r"""Signal variance :math:`\bar\alpha_t`, float64 in (0, 1], of the shape of ``t``.
-
-        Raises:
-            ValueError: if a time lies outside [0, T] or is not a number.
-        """
+    def levels(self, t: Time) -> tuple[Tensor, Tensor]:
         # samplers ask for one whole time at every step: look it up at once
         if type(t) in (int, float) and 0 <= t <= self.T and t == int(t):
-            return self.alpha_bar[int(t)].clone()
-        t = as_tensor(t, "t", torch.float64)
-        if not bool(((t >= 0) & (t <= self.T)).all()):
-            raise ValueError(
-                f"t runs from {t.min():.6g} to {t.max():.6g}, outside the schedule; expected "
-                f"times between 0 and T = {self.T}"
-            )
+            variance = self.alpha_bar[int(t)]
+            return variance.sqrt(), (1 - variance).sqrt()
+        return super().levels(t)
+
+    def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
         table = self.alpha_bar.to(t.device)
         low = t.floor().long().clamp(max=self.T - 1)
-        share = t - low
+        weight = t - low
         start, end = table[low], table[low + 1]
-        variance_line = 1 - share * (1 - end)
-        logit_line = torch.sigmoid(torch.lerp(torch.logit(start), torch.logit(end), share))
+        variance_line = 1 - weight * (1 - end)
+        logit_line = torch.sigmoid(torch.lerp(torch.logit(start), torch.logit(end), weight))
         between = torch.where(low == 0, variance_line, logit_line)
-        return torch.where(share == 0, start, torch.where(share == 1, end, between))
+        variance = torch.where(weight == 0, start, torch.where(weight == 1, end, between))
+        return variance.sqrt(), (1 - variance).sqrt()
 
-    def alpha(self, t: Time) -> Tensor:
-        r"""Signal amplitude :math:`\sqrt{\bar\alpha_t}`, float64, of the shape of ``t``."""
-        return self.alpha_bar_at(t).sqrt()
+    def _rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        table = self.alpha_bar.to(t.device)
+        low = t.floor().long().clamp(max=self.T - 1)
+        start, end = table[low], table[low + 1]
+        alpha, sigma = self._levels(t)
+        logit_slope = torch.logit(end) - torch.logit(start)
+        change = torch.where(low == 0, end - 1, (alpha * sigma) ** 2 * logit_slope)
+        return change / (2 * alpha), -change / (2 * sigma)
 
-    def sigma(self, t: Time) -> Tensor:
-        r"""Noise amplitude :math:`\sqrt{1 - \bar\alpha_t}`, float64, of the shape of ``t``."""
-        return (1 - self.alpha_bar_at(t)).sqrt()
+    def _path(self, steps: int) -> Tensor:
+        return torch.linspace(self.T, 0, steps + 1, dtype=torch.float64).round()
+
+    def _draw(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(1, self.T + 1, (n,), generator=generator)
+
+    def _network_time(self, t: Tensor) -> Tensor:
+        return t.round().clamp(min=1) / self.T
 
 
-def _from_betas(name: str, parameters: dict, betas: Tensor) -> Schedule:
+@dataclass(frozen=True, eq=False)
+class VarianceExploding(Schedule):
+    r"""Data that keep their amplitude under growing noise: :math:`\alpha_t = 1, \sigma_t = t`.
+
+    (Song et al. 2021b, section 3.4, in the time of Karras et al. 2022, eq. 5, whose spacing of
+    paths it has: :math:`t^{1/7}` falls in equal steps from T to ``least``, and then to 0.)
+    Networks are trained at times whose logarithm is uniform between that of ``least`` and of T,
+    and told where it lies between them.
+
+    Args:
+        T: largest standard deviation of the noise; data should be small beside it.
+        least: standard deviation of the noise at the last time but one of a path, below T.
+
+    Raises:
+        ValueError: for values out of range.
+    """
+
+    T: float = 80.0
+    least: float = 0.002
+
+    name = "exploding"
+
+    def __post_init__(self):
+        least = as_number(self.least, "least", above=0)
+        object.__setattr__(self, "T", as_number(self.T, "T", above=least))
+        object.__setattr__(self, "least", least)
+
+    @property
+    def parameters(self) -> dict:
+        return {"T": self.T, "least": self.least}
+
+    def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(t), t.clone()
+
+    def _rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(t), torch.ones_like(t)
+
+    def _path(self, steps: int) -> Tensor:
+        ends = self.T ** (1 / 7), self.least ** (1 / 7)
+        line = torch.linspace(*ends, steps, dtype=torch.float64) ** 7
+        return torch.cat([line.clamp(max=self.T), line.new_zeros(1)])
+
+    def _draw(self, n: int, generator: torch.Generator) -> Tensor:
+        weight = torch.rand(n, dtype=torch.float64, generator=generator)
+        return self.least * (self.T / self.least) ** weight
+
+    def _network_time(self, t: Tensor) -> Tensor:
+        return ((t / self.least).log() / math.log(self.T / self.least)).clamp(min=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Rectified(Schedule):
+    r"""Straight lines from data to noise: :math:`\alpha_t = 1 - t, \sigma_t = t`, T = 1.
+
+    (Liu et al. 2023, eq. 1; Lipman et al. 2023, section 4.1; their time runs from noise to data.)
+    Networks are trained at times drawn uniformly from (0, 1] and told t; paths visit equally
+    distant times.
+    """
+
+    name = "rectified"
+    T = 1.0
+
+    @property
+    def parameters(self) -> dict:
+        return {}
+
+    def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return 1 - t, t.clone()
+
+    def _rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return -torch.ones_like(t), torch.ones_like(t)
+
+    def _path(self, steps: int) -> Tensor:
+        return torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+
+    def _draw(self, n: int, generator: torch.Generator) -> Tensor:
+        return 1 - torch.rand(n, dtype=torch.float64, generator=generator)
+
+    def _network_time(self, t: Tensor) -> Tensor:
+        return t.clone()
+
+
+def _from_betas(name: str, parameters: dict, betas: Tensor) -> VariancePreserving:
     require(
         bool(((betas > 0) & (betas < 1)).all()),
         f"{name}({parameters}) gives variances beta_t between {betas.min():.6g} and "
         f"{betas.max():.6g}; every beta_t must lie strictly between 0 and 1",
     )
     one = torch.ones(1, dtype=torch.float64)
-    return Schedule(name, parameters, torch.cat([one, torch.cumprod(1 - betas, 0)]))
+    return VariancePreserving(name, parameters, torch.cat([one, torch.cumprod(1 - betas, 0)]))
 
 
-def linear(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> Schedule:
+def linear(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> VariancePreserving:
     r"""Variances on a line from beta_1 to beta_T (Ho et al. 2020, section 4).
 
     :math:`\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)` (thesis eq. 3.16).
@@ -124,7 +367,9 @@ def linear(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> Schedul
     return _from_betas("linear", parameters, betas)
 
 
-def scaled_linear(T: int = 1000, beta_1: float = 8.5e-4, beta_T: float = 0.012) -> Schedule:
+def scaled_linear(
+    T: int = 1000, beta_1: float = 8.5e-4, beta_T: float = 0.012
+) -> VariancePreserving:
     r"""Standard deviations :math:`\sqrt{\beta_t}` on a line (Rombach et al. 2022; thesis 4.1)."""
     parameters = _checked(T, beta_1, beta_T)
     ends = math.sqrt(beta_1), math.sqrt(beta_T)
@@ -140,7 +385,7 @@ def _checked(T: int, beta_1: float, beta_T: float) -> dict:
     }
 
 
-def cosine(T: int = 1000) -> Schedule:
+def cosine(T: int = 1000) -> VariancePreserving:
     r"""Squared-cosine signal (Nichol & Dhariwal 2021, eq. 17).
 
     :math:`\bar\alpha_t = f(t)/f(0)`, :math:`f(t) = \cos^2\frac{\pi (t/T + s)}{2 (1 + s)}`,
@@ -151,37 +396,3 @@ def cosine(T: int = 1000) -> Schedule:
     t = torch.arange(T + 1, dtype=torch.float64) / T
     f = torch.cos((t + s) / (1 + s) * math.pi / 2) ** 2
     return _from_betas("cosine", {"T": T}, (1 - f[1:] / f[:-1]).clamp(max=0.999))
-
-
-FAMILIES = {"linear": linear, "scaled_linear": scaled_linear, "cosine": cosine}
-
-
-def timesteps(schedule: Schedule, steps: int | Sequence[float]) -> Tensor:
-    """The decreasing times that a sampler visits, float64.
-
-    Args:
-        steps: a number of steps between 1 and T, for that many (almost) equal whole-number
-            steps from T down to 0; or the times themselves, strictly decreasing in [0, T].
-
-    Returns:
-        Shape (steps+1,). For a count, neighbors differ by ``T/steps`` rounded up or down.
-
-    Raises:
-        ValueError: if the count or a time is out of range, or the times do not decrease.
-    """
-    require_type(schedule, Schedule, "schedule", "a Schedule")
-    T = schedule.T
-    if not isinstance(steps, Sequence) and not getattr(steps, "ndim", 0):
-        steps = as_whole_number(steps, "steps", least=1, most=T)
-        return torch.linspace(T, 0, steps + 1, dtype=torch.float64).round()
-    times = as_tensor(steps, "steps", torch.float64)
-    require(
-        times.ndim == 1
-        and len(times) >= 2
-        and bool((times[1:] < times[:-1]).all())
-        and times[-1] >= 0
-        and times[0] <= T,
-        f"steps are the times {times.tolist()!s:.60}, which form no path; expected at least two "
-        f"strictly decreasing numbers between T = {T} and 0, or a whole number of steps",
-    )
-    return times

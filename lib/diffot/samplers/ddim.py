@@ -8,16 +8,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from diffot.denoisers.predictors import NoisePredictor
-from diffot.errors import (
-    as_number,
-    require_generator,
-)
+from diffot.denoisers.denoiser import Denoiser
+from diffot.errors import as_number, require_generator
 from diffot.samplers.steps import as_start, noise_like, path, step
 
 
 def ddim(
-    predictor: NoisePredictor,
+    denoiser: Denoiser,
     x_T: Tensor,
     steps: int | Sequence[float] = 30,
     eta: float = 0.0,
@@ -29,17 +26,18 @@ def ddim(
 
     .. math:: x_s = \alpha_s \hat x_0 + \sqrt{\sigma_s^2 - c^2}\, \hat\varepsilon + c z,
               \qquad c = \eta \frac{\sigma_s}{\sigma_t}
-              \sqrt{1 - \bar\alpha_t / \bar\alpha_s}, \quad z \sim N(0, I).
+              \sqrt{\sigma_t^2 - (\alpha_t / \alpha_s)^2 \sigma_s^2}, \quad z \sim N(0, I)
 
-    With eta = 0 this is deterministic, the exponential Euler scheme of the probability flow; with
-    eta = 1 and all T steps it is :func:`~diffot.samplers.ddpm.ddpm` with the posterior variance.
-    (Algorithm 3 of the thesis prints the conditions for drawing z and for keeping the noise term
-    exchanged.)
+    (for a preserved variance, the last root is the paper's
+    :math:`\sqrt{1 - \bar\alpha_t / \bar\alpha_s}`). With eta = 0 this is deterministic, the
+    exponential Euler scheme of the probability flow; with eta = 1 and all T steps it is
+    :func:`~diffot.samplers.ddpm.ddpm` with the posterior variance. (Algorithm 3 of the thesis
+    prints the conditions for drawing z and for keeping the noise term exchanged.)
 
     Args:
         x_T: starting noise, shape (B, *d).
         steps: a number of steps, or the times to visit; see
-            :func:`~diffot.processes.schedules.timesteps`.
+            :func:`~diffot.processes.schedules.Schedule.timesteps`.
         eta: amount of fresh noise, in [0, 1].
         generator: source of that noise; required if eta > 0.
 
@@ -49,44 +47,45 @@ def ddim(
     Raises:
         ValueError: for a bad start, number of steps or eta, or a missing generator.
     """
-    states = _ddim_states(predictor, x_T, steps, eta, generator)
+    states = _ddim_states(denoiser, x_T, steps, eta, generator)
     return deque(states, maxlen=1).pop().to(x_T.dtype)
 
 
 def ddim_path(
-    predictor: NoisePredictor,
+    denoiser: Denoiser,
     x_T: Tensor,
     steps: int | Sequence[float] = 30,
     eta: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """All points that :func:`ddim` visits, from x_T on, shape (steps+1, B, *d)."""
-    states = _ddim_states(predictor, x_T, steps, eta, generator)
+    states = _ddim_states(denoiser, x_T, steps, eta, generator)
     return torch.stack(list(states)).to(x_T.dtype)
 
 
 def _ddim_states(
-    predictor: NoisePredictor,
+    denoiser: Denoiser,
     x_T: Tensor,
     steps: int | Sequence[float],
     eta: float,
     generator: torch.Generator | None,
 ) -> Iterator[Tensor]:
-    x = as_start(predictor, x_T)
+    x = as_start(denoiser, x_T)
     eta = as_number(eta, "eta", at_least=0, at_most=1)
     if eta > 0 or generator is not None:
         require_generator(generator)
-    times, levels = path(predictor.schedule, steps)
+    times, levels = path(denoiser.schedule, steps)
     yield x
     for t, here, there in zip(times, levels, levels[1:]):
-        fresh = eta * there[1] / here[1] * (1 - (here[0] / there[0]) ** 2) ** 0.5
-        x = step(x, predictor.denoised(x, t), here, there, fresh)
+        added = max(here[1] ** 2 - (here[0] / there[0] * there[1]) ** 2, 0.0)
+        fresh = eta * there[1] / here[1] * added**0.5
+        x = step(x, denoiser.denoise(x, t), here, there, fresh)
         if fresh > 0:
             x = x + fresh * noise_like(x, generator)
         yield x
 
 
-def invert(predictor: NoisePredictor, x_0: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
+def invert(denoiser: Denoiser, x_0: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
     r"""DDIM inversion, from data to noise: the probability flow, integrated upwards.
 
     The steps of :func:`ddim` (eta = 0) taken from each time t to the next greater time s
@@ -115,12 +114,12 @@ def invert(predictor: NoisePredictor, x_0: Tensor, steps: int | Sequence[float] 
     Raises:
         ValueError: for a bad start or number of steps.
     """
-    x = as_start(predictor, x_0, "x_0")
-    times, levels = path(predictor.schedule, steps, backwards=True)
+    x = as_start(denoiser, x_0, "x_0")
+    times, levels = path(denoiser.schedule, steps, backwards=True)
     if times[0] == 0:
         alpha = levels[1][0]
-        x = x + alpha * (x - predictor.denoised(x, times[1]))
+        x = x + alpha * (x - denoiser.denoise(x, times[1]))
         times, levels = times[1:], levels[1:]
     for t, here, there in zip(times, levels, levels[1:]):
-        x = step(x, predictor.denoised(x, t), here, there)
+        x = step(x, denoiser.denoise(x, t), here, there)
     return x.to(x_0.dtype)

@@ -2,55 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from diffot.denoisers.predictors import NoisePredictor
-from diffot.errors import (
-    require_generator,
-    require_known,
-)
-from diffot.samplers.steps import as_start, noise_like
+from diffot.denoisers.denoiser import Denoiser
+from diffot.errors import require_generator, require_known, require_type
+from diffot.processes.schedules import VariancePreserving
+from diffot.samplers.steps import as_start, noise_like, path
 
 
 def ddpm(
-    predictor: NoisePredictor,
+    denoiser: Denoiser,
     x_T: Tensor,
     generator: torch.Generator,
     variance: str = "beta",
+    steps: int | Sequence[float] | None = None,
 ) -> Tensor:
-    r"""Ancestral sampling with all T steps (Ho et al. 2020, algorithm 2; thesis algorithm 2).
+    r"""Ancestral sampling (Ho et al. 2020, algorithm 2; thesis algorithm 2).
 
-    .. math:: x_{t-1} = \frac{\sqrt{\bar\alpha_{t-1}} \beta_t}{1 - \bar\alpha_t} \hat x_0
-              + \frac{\sqrt{\alpha_t} (1 - \bar\alpha_{t-1})}{1 - \bar\alpha_t} x_t + s_t z,
+    From time t to the next time s, with the factor :math:`a = \alpha_t / \alpha_s` and the
+    variance :math:`\beta = \sigma_t^2 - a^2 \sigma_s^2` of the step between them,
 
-    with no noise in the last step; :math:`\alpha_t = 1 - \beta_t` here is the factor of one step.
+    .. math:: x_s = \frac{\alpha_s \beta}{\sigma_t^2} \hat x_0
+              + \frac{a \sigma_s^2}{\sigma_t^2} x_t + c z, \qquad z \sim N(0, I),
+
+    with no noise in the last step. For all T steps of a table these are the paper's equations:
+    :math:`a = \sqrt{1 - \beta_t}` and :math:`\beta = \beta_t`.
 
     Args:
         x_T: starting noise, shape (B, *d).
         generator: source of the noise z.
-        variance: ``"beta"`` for :math:`s_t^2 = \beta_t`, or ``"posterior"`` for
-            :math:`s_t^2 = \beta_t (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t)`.
+        variance: ``"beta"`` for :math:`c^2 = \beta`, or ``"posterior"`` for
+            :math:`c^2 = \beta \sigma_s^2 / \sigma_t^2`.
+        steps: as in :func:`~diffot.samplers.ddim.ddim`; all T steps of a table if left out.
 
     Returns:
-        Points at time 0, shape (B, *d).
+        Points at the last time, shape (B, *d).
 
     Raises:
-        ValueError: for a bad start, an unknown variance or a missing generator.
+        TypeError: without ``steps``, if the schedule is no table.
+        ValueError: for a bad start, steps or variance, or a missing generator.
     """
-    x = as_start(predictor, x_T)
+    x = as_start(denoiser, x_T)
     require_known(variance, "variance", ("beta", "posterior"))
     require_generator(generator)
-    alpha_bar = predictor.schedule.alpha_bar.tolist()
-    for t in range(predictor.schedule.T, 0, -1):
-        now, before = alpha_bar[t], alpha_bar[t - 1]
-        step = now / before
-        beta = 1 - step
-        x_0 = predictor.denoised(x, float(t))
-        mean_x_0 = before**0.5 * beta / (1 - now)
-        mean_x_t = step**0.5 * (1 - before) / (1 - now)
-        x = mean_x_0 * x_0 + mean_x_t * x
-        if t > 1:
-            spread = beta if variance == "beta" else beta * (1 - before) / (1 - now)
+    if steps is None:
+        wanted = "a table, VariancePreserving, if no steps are given"
+        require_type(denoiser.schedule, VariancePreserving, "the schedule", wanted)
+        steps = denoiser.schedule.T
+    times, levels = path(denoiser.schedule, steps)
+    for i, ((alpha, sigma), (next_alpha, next_sigma)) in enumerate(zip(levels, levels[1:])):
+        factor, kept = alpha / next_alpha, (next_sigma / sigma) ** 2
+        beta = max(sigma**2 - (factor * next_sigma) ** 2, 0.0)
+        x_0 = denoiser.denoise(x, times[i])
+        x = next_alpha * beta / sigma**2 * x_0 + factor * kept * x
+        if i + 2 < len(times):
+            spread = beta if variance == "beta" else beta * kept
             x = x + spread**0.5 * noise_like(x, generator)
     return x.to(x_T.dtype)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from diffot.denoisers.predictors import NoisePredictor
+from diffot.denoisers.denoiser import Denoiser
 from diffot.samplers.steps import Level, as_start, path, step
 
 
-def heun(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
+def heun(denoiser: Denoiser, x_T: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
     r"""Heun's method (improved Euler) for the probability flow, of second order.
 
     With :math:`z = x / \sigma` and :math:`r = \alpha / \sigma` the flow is
@@ -29,7 +29,7 @@ def heun(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float] = 
     Args:
         x_T: starting noise, shape (B, *d).
         steps: a number of steps, or the times to visit; see
-            :func:`~diffot.processes.schedules.timesteps`.
+            :func:`~diffot.processes.schedules.Schedule.timesteps`.
 
     Returns:
         The points at the last time (0 if ``steps`` is a number), shape (B, *d).
@@ -37,19 +37,19 @@ def heun(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float] = 
     Raises:
         ValueError: for a bad start or number of steps.
     """
-    x = as_start(predictor, x_T)
-    times, levels = path(predictor.schedule, steps)
+    x = as_start(denoiser, x_T)
+    times, levels = path(denoiser.schedule, steps)
     for i, (here, there) in enumerate(zip(levels, levels[1:])):
-        x_0 = predictor.denoised(x, times[i])
+        x_0 = denoiser.denoise(x, times[i])
         guess = step(x, x_0, here, there)
         if times[i + 1] == 0:
             return guess.to(x_T.dtype)
-        x_0 = (x_0 + predictor.denoised(guess, times[i + 1])) / 2
+        x_0 = (x_0 + denoiser.denoise(guess, times[i + 1])) / 2
         x = step(x, x_0, here, there)
     return x.to(x_T.dtype)
 
 
-def dpmpp_2m(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
+def dpmpp_2m(denoiser: Denoiser, x_T: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
     r"""DPM-Solver++(2M), of second order with one evaluation in each step.
 
     A step of :func:`~diffot.samplers.ddim.ddim` with a denoised point that is extrapolated to the
@@ -59,7 +59,8 @@ def dpmpp_2m(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float
               \qquad h_i = \lambda_{i+1} - \lambda_i.
 
     The first step has no previous point, and in the last, to time 0, h is infinite; these two are
-    DDIM. What the last one does to the order is said in :func:`heun`.
+    DDIM, as is the step after one from no data at all. What the last one does to the order is
+    said in :func:`heun`.
 
     The factor :math:`h_i / 2 h_{i-1}` is 1/2 for steps that are equal in :math:`\lambda`. With
     times whose steps in :math:`\lambda` grow from noise to data, the method overshoots: if each
@@ -69,11 +70,11 @@ def dpmpp_2m(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float
 
     Arguments, result and errors are those of :func:`heun`.
     """
-    x = as_start(predictor, x_T)
-    times, levels = path(predictor.schedule, steps)
+    x = as_start(denoiser, x_T)
+    times, levels = path(denoiser.schedule, steps)
     previous, h_previous = None, 0.0
     for t, here, there in zip(times, levels, levels[1:]):
-        x_0 = predictor.denoised(x, t)
+        x_0 = denoiser.denoise(x, t)
         guess, h = x_0, _log_snr(there) - _log_snr(here)
         if previous is not None and h < math.inf:
             guess = x_0 + h / (2 * h_previous) * (x_0 - previous)
@@ -83,6 +84,9 @@ def dpmpp_2m(predictor: NoisePredictor, x_T: Tensor, steps: int | Sequence[float
 
 
 def _log_snr(level: Level) -> float:
-    """lambda = log(alpha / sigma), half the log signal-to-noise ratio; infinite at time 0."""
+    """lambda = log(alpha / sigma), half the log signal-to-noise ratio; infinite at time 0, and
+    where nothing is left of the data."""
     alpha, sigma = level
+    if alpha == 0:
+        return -math.inf
     return math.log(alpha / sigma) if sigma > 0 else math.inf

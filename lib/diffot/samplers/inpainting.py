@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffot.denoisers.predictors import NoisePredictor
+from diffot.denoisers.denoiser import Denoiser
 from diffot.errors import (
     require_alike,
     require_generator,
@@ -17,7 +17,7 @@ from diffot.samplers.steps import Level, as_start, noise_like, path, step
 
 
 def inpaint(
-    predictor: NoisePredictor,
+    denoiser: Denoiser,
     x_T: Tensor,
     x_0: Tensor,
     mask: Tensor,
@@ -37,7 +37,7 @@ def inpaint(
     by replacement (Sohl-Dickstein et al. 2015, section 2.5; Song et al. 2021b, appendix I.2).
 
     Neither draws from the law of the free values given the held ones, however many the steps: the
-    predictor is told the held values at the noise level of x_t, not x_0 itself. Nor does the
+    denoiser is told the held values at the noise level of x_t, not x_0 itself. Nor does the
     first return the free values of ``ddim(x_T)`` when x_0 is that image, except where they do not
     depend on the held ones or in one step: DDIM's own path from x_T to x_0 is bent, and this one
     is the straight one of a constant :math:`\varepsilon`.
@@ -57,12 +57,12 @@ def inpaint(
     Raises:
         ValueError: for bad points, masks or numbers of steps.
     """
-    start, image = as_start(predictor, x_T), as_start(predictor, x_0, "x_0")
+    start, image = as_start(denoiser, x_T), as_start(denoiser, x_0, "x_0")
     require_alike(x_0, x_T, ("x_0", "x_T"))
     mask = checked_mask(mask, start)
     if generator is not None:
         require_generator(generator)
-    times, levels = path(predictor.schedule, steps)
+    times, levels = path(denoiser.schedule, steps)
     alpha, sigma = levels[0]
     noise = (start - alpha * image) / sigma
 
@@ -74,5 +74,5 @@ def inpaint(
 
     x = held(start, levels[0])
     for t, here, there in zip(times, levels, levels[1:]):
-        x = held(step(x, predictor.denoised(x, t), here, there), there)
+        x = held(step(x, denoiser.denoise(x, t), here, there), there)
     return x.to(x_T.dtype)

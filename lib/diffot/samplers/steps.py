@@ -1,10 +1,10 @@
-r"""Samplers: from noise x_T to data x_0 with a noise predictor.
+r"""Samplers: from noise x_T to data x_0 with a denoiser.
 
-They take any :class:`~diffot.denoisers.predictors.NoisePredictor`, work on any device and under
-autograd (wrap calls in ``torch.no_grad()`` where gradients are not wanted), and never clip. The
-result has the type of ``x_T``; on the way, points are kept in float32 at least, for a step may be
-smaller than half precision resolves. Steps are taken with the denoised point, so that nothing is
-divided by a small :math:`\sqrt{\bar\alpha_T}` where the predictor knows that point.
+They take any :class:`~diffot.denoisers.denoiser.Denoiser` on any schedule, work on any device and
+under autograd (wrap calls in ``torch.no_grad()`` where gradients are not wanted), and never clip.
+The result has the type of ``x_T``; on the way, points are kept in float32 at least, for a step
+may be smaller than half precision resolves. Steps are taken with the denoised point, so that
+nothing is divided by :math:`\alpha_t`, which is small or zero at time T.
 """
 
 from __future__ import annotations
@@ -14,22 +14,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffot.denoisers.predictors import NoisePredictor
-from diffot.errors import (
-    require,
-    require_batch,
-    require_type,
-)
-from diffot.processes.schedules import Schedule, timesteps
+from diffot.denoisers.denoiser import Denoiser
+from diffot.errors import require, require_batch, require_type
+from diffot.processes.schedules import Schedule
 
 Level = tuple[float, float]  # alpha_t and sigma_t
 
 
-def as_start(predictor: NoisePredictor, x: Tensor, name: str = "x_T") -> Tensor:
+def as_start(denoiser: Denoiser, x: Tensor, name: str = "x_T") -> Tensor:
     """The points to start from, in float32 at least."""
-    require_type(
-        predictor, NoisePredictor, "predictor", "a NoisePredictor; as_predictor makes one"
-    )
+    require_type(denoiser, Denoiser, "denoiser", "a Denoiser; as_denoiser makes one")
     require_batch(x, name)
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
@@ -44,16 +38,16 @@ def path(
     schedule: Schedule, steps: int | Sequence[float], backwards: bool = False
 ) -> tuple[list[float], list[Level]]:
     """The times to visit and (alpha, sigma) at each."""
-    times = timesteps(schedule, steps)
-    alpha_bar = schedule.alpha_bar_at(times)
+    times = schedule.timesteps(steps)
+    sigma = schedule.sigma(times)
     require(
-        bool(alpha_bar[-2] < 1),
+        bool(sigma[-2] > 0),
         f"steps holds the time {times[-2]:.6g}, whose noise is too little for float64; expected "
         "0 alone after the times with noise",
     )
     if backwards:
-        times, alpha_bar = times.flip(0), alpha_bar.flip(0)
-    levels = zip(alpha_bar.sqrt().tolist(), (1 - alpha_bar).sqrt().tolist())
+        times = times.flip(0)
+    levels = zip(*(level.tolist() for level in schedule.levels(times)))
     return times.tolist(), list(levels)
 
 

@@ -9,6 +9,10 @@ from diffot.laws.mixtures import GaussianMixture
 LEVELS = [1.0, 0.9, 0.4, 0.01]
 
 
+def amplitudes(alpha_bar: float) -> tuple[float, float]:
+    return alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+
+
 def scipy_density(mixture: GaussianMixture, x: np.ndarray) -> np.ndarray:
     parts = zip(mixture.weights, mixture.means.numpy(), mixture.covariances.numpy())
     return sum(float(w) * stats.multivariate_normal(m, c).pdf(x) for w, m, c in parts)
@@ -30,7 +34,9 @@ def test_diffused_law_is_the_convolution(oblique, alpha_bar):
     x_0 = np.stack(np.meshgrid(line, line, indexing="ij"), -1)
     density = scipy_density(oblique, x_0) * kernel.pdf(a * x_0)
     expected = integrate.trapezoid(integrate.trapezoid(density, line), line)
-    found = oblique.marginal(alpha_bar).log_prob(torch.tensor(point)[None]).exp()
+    found = oblique.marginal(a, s2**0.5).log_prob(torch.tensor(point)[None]).exp()
+    at_once = oblique.log_prob(torch.tensor(point)[None], a, s2**0.5).exp()
+    assert float(at_once) == pytest.approx(float(found), rel=1e-12)
     assert float(found) == pytest.approx(expected, rel=1e-10)
 
 
@@ -44,8 +50,13 @@ def test_posterior_mean_agrees_with_quadrature(oblique, alpha_bar):
         noise = stats.multivariate_normal(point, (1 - alpha_bar) * np.eye(2))
         weight = prior * noise.pdf(alpha_bar**0.5 * x_0)
         expected = weight @ x_0 / weight.sum()
-        found = oblique.posterior_mean(torch.tensor([point], dtype=torch.float64), alpha_bar)
+        x = torch.tensor([point], dtype=torch.float64)
+        found = oblique.posterior_mean(x, *amplitudes(alpha_bar))
         assert np.abs(found[0].numpy() - expected).max() < 1e-10
+        centered = x_0 - expected
+        covariance = (weight[:, None] * centered).T @ centered / weight.sum()
+        found = oblique.posterior_covariance(x, *amplitudes(alpha_bar))
+        assert np.abs(found[0].numpy() - covariance).max() < 1e-10
 
 
 @pytest.mark.parametrize("alpha_bar", LEVELS[1:])
@@ -55,38 +66,41 @@ def test_posterior_is_bayes_rule(oblique, alpha_bar, generator):
     x_0 = 1.5 * torch.randn(50, 2, dtype=torch.float64, generator=generator)
     noise = stats.multivariate_normal(x_t.numpy(), (1 - alpha_bar) * np.eye(2))
     joint = scipy_density(oblique, x_0.numpy()) * noise.pdf(alpha_bar**0.5 * x_0.numpy())
-    expected = np.log(joint) - float(oblique.marginal(alpha_bar).log_prob(x_t[None]))
-    found = oblique.posterior(x_t, alpha_bar).log_prob(x_0)
+    expected = np.log(joint) - float(oblique.log_prob(x_t[None], *amplitudes(alpha_bar)))
+    found = oblique.posterior(x_t, *amplitudes(alpha_bar)).log_prob(x_0)
     assert np.abs(found.numpy() - expected).max() < 1e-10
 
 
 def test_posterior_has_the_posterior_mean(oblique):
     for x in ([0.3, -0.4], [-40.0, 25.0]):
         x = torch.tensor(x, dtype=torch.float64)
-        law = oblique.posterior(x, 0.97)
-        assert (law.mean - oblique.posterior_mean(x[None], 0.97)[0]).abs().max() < 1e-11
+        law = oblique.posterior(x, *amplitudes(0.97))
+        assert (
+            law.mean - oblique.posterior_mean(x[None], *amplitudes(0.97))[0]
+        ).abs().max() < 1e-11
     assert len(law.weights) < len(oblique.weights)  # from afar, some components do not count
 
 
 @pytest.mark.parametrize(("x", "alpha_bar"), [([[0.0, 0.0]], 0.5), ([0.0, 0.0], 1.0)])
 def test_posterior_refuses(oblique, x, alpha_bar):
     with pytest.raises(ValueError, match="expected"):
-        oblique.posterior(torch.tensor(x), alpha_bar)
+        oblique.posterior(torch.tensor(x), *amplitudes(alpha_bar))
 
 
 @pytest.mark.parametrize("alpha_bar", LEVELS)
-def test_noise_mean_is_the_autograd_score(oblique, alpha_bar, generator):
+def test_score_is_the_gradient_of_the_density(oblique, alpha_bar, generator):
     x = 2 * torch.randn(40, 2, dtype=torch.float64, generator=generator)
     x.requires_grad_()
-    (score,) = torch.autograd.grad(oblique.marginal(alpha_bar).log_prob(x).sum(), x)
-    found = oblique.noise_mean(x, alpha_bar)
-    assert (found + (1 - alpha_bar) ** 0.5 * score).abs().max() < 1e-12
+    levels = amplitudes(alpha_bar)
+    (score,) = torch.autograd.grad(oblique.marginal(*levels).log_prob(x).sum(), x)
+    assert (oblique.score(x, *levels) - score).abs().max() < 1e-12
 
 
 def test_one_level_per_point_is_the_same_as_one_by_one(oblique, generator):
     x = torch.randn(4, 2, dtype=torch.float64, generator=generator)
-    together = oblique.posterior_mean(x, torch.tensor(LEVELS))
-    apart = [oblique.posterior_mean(x[i : i + 1], LEVELS[i]) for i in range(4)]
+    levels = [amplitudes(alpha_bar) for alpha_bar in LEVELS]
+    together = oblique.posterior_mean(x, *torch.tensor(levels).T)
+    apart = [oblique.posterior_mean(x[i : i + 1], *levels[i]) for i in range(4)]
     assert (together - torch.cat(apart)).abs().max() < 1e-7  # LEVELS as float32
 
 
@@ -113,8 +127,8 @@ def test_samples_come_from_the_components_with_their_weights(generator):
 
 def test_float32_points_get_float32_answers_computed_in_float64(oblique, generator):
     x = torch.randn(30, 2, generator=generator)
-    precise = oblique.posterior_mean(x.double(), 0.5)
-    single = oblique.posterior_mean(x, 0.5)
+    precise = oblique.posterior_mean(x.double(), 0.8, 0.6)
+    single = oblique.posterior_mean(x, 0.8, 0.6)
     assert single.dtype == torch.float32 and torch.equal(single, precise.float())
 
 
@@ -165,13 +179,13 @@ def test_bad_points_and_levels_are_refused(oblique):
     with pytest.raises(ValueError, match=r"shape \(3,\); expected \(B, 2\)"):
         oblique.log_prob(torch.zeros(3))
     with pytest.raises(ValueError, match="NaN"):
-        oblique.posterior_mean(torch.full((1, 2), float("nan")), 0.5)
-    with pytest.raises(ValueError, match="one number in"):
-        oblique.posterior_mean(torch.zeros(3, 2), 1.5)
+        oblique.posterior_mean(torch.full((1, 2), float("nan")), 0.8, 0.6)
+    with pytest.raises(ValueError, match="one number of at least 0"):
+        oblique.posterior_mean(torch.zeros(3, 2), -0.1, 1.0)
     with pytest.raises(ValueError, match="one for each point"):
-        oblique.posterior_mean(torch.zeros(3, 2), torch.tensor([0.5, 0.5]))
-    with pytest.raises(ValueError, match=r"alpha_bar is -0\.1; expected a number from 0 to 1"):
-        oblique.marginal(-0.1)
+        oblique.posterior_mean(torch.zeros(3, 2), torch.tensor([0.5, 0.5]), 1.0)
+    with pytest.raises(ValueError, match=r"alpha is -0\.1; expected a number of at least 0"):
+        oblique.marginal(-0.1, 1.0)
 
 
 @pytest.mark.parametrize("offset", [2.0**10, 2.0**30])
@@ -185,12 +199,12 @@ def test_laws_far_from_the_origin(generator, offset):
     far = GaussianMixture(weights, means + offset, covariances)
     torch.testing.assert_close(far.log_prob(x + offset), near.log_prob(x), rtol=1e-12, atol=0)
     # alpha = 1/2, so that alpha times the offset is not rounded either
-    a, shifted = 0.25, x + offset / 2
+    levels, shifted = (0.5, 0.75**0.5), x + offset / 2
     torch.testing.assert_close(
-        far.noise_mean(shifted, a), near.noise_mean(x, a), rtol=1e-12, atol=1e-14
+        far.score(shifted, *levels), near.score(x, *levels), rtol=1e-12, atol=1e-14
     )
     for i in range(3):
-        there, here = far.posterior(shifted[i], a), near.posterior(x[i], a)
+        there, here = far.posterior(shifted[i], *levels), near.posterior(x[i], *levels)
         error = (there.means - offset - here.means).abs().max()
         assert error <= offset * torch.finfo(torch.float64).eps
 

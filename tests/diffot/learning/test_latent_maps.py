@@ -4,7 +4,7 @@ import joblib
 import pytest
 import torch
 
-from diffot.denoisers.predictors import as_predictor
+from diffot.denoisers.network import as_denoiser
 from diffot.flows import flow
 from diffot.laws import mixtures
 from diffot.learning import latent_maps, measured, recipes, zoo
@@ -37,9 +37,9 @@ def no_model(monkeypatch):
 
 
 def stand_in(noise):
-    """A predictor that answers with the same noise everywhere, on the digits' schedule."""
+    """A denoiser that answers with the same noise everywhere, on the digits' schedule."""
     schedule = recipes.config("Digits28").schedule
-    return as_predictor(lambda x, t: torch.full_like(x, noise), schedule)
+    return as_denoiser(lambda x, t: torch.full_like(x, noise), schedule)
 
 
 # --- The linear map
@@ -174,7 +174,7 @@ def test_other_weights_make_other_images(tmp_path, monkeypatch):
 
 
 def test_two_models_can_share_fresh_noise(tmp_path, monkeypatch):
-    """Two predictors that differ by a constant then differ by a constant at the end."""
+    """Two denoisers that differ by a constant then differ by a constant at the end."""
 
     def images(constant, name):
         monkeypatch.setattr(zoo, "load", lambda name: stand_in(constant))
@@ -215,7 +215,7 @@ def test_a_model_is_told_of_drawn_images(tmp_path, monkeypatch):
         def condition(self, labels):
             assert set(labels) == set(recipes.config("Faces32Conditional").network["labels"])
             shade = labels["background"][:, None, None, None] / 3
-            return as_predictor(
+            return as_denoiser(
                 lambda x, t: (x - self.schedule.alpha(t) * shade) / self.schedule.sigma(t),
                 self.schedule,
             )

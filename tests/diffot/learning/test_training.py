@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from diffot.denoisers.predictors import ExactPredictor, NetworkPredictor, velocity
+from diffot.denoisers.exact import ExactDenoiser
+from diffot.denoisers.network import NetworkDenoiser
 from diffot.laws import mixtures
 from diffot.learning import recipes, training, zoo
 from diffot.learning.networks import MLP, UNet
@@ -29,14 +30,14 @@ def long():
     return train(schedules.scaled_linear(1000, 1e-4, 0.02), 2000, decay="cosine")
 
 
-def test_a_trained_predictor_approaches_the_exact_one(schedule, generator):
-    exact = ExactPredictor(WIDE, schedule)
+def test_a_trained_denoiser_approaches_the_exact_one(schedule, generator):
+    exact = ExactDenoiser(WIDE, schedule)
     errors = []
     short = (train(schedule, iterations, decay="cosine") for iterations in (20, 200))
     for result in (*short, long()):
         network = result.network.requires_grad_(False)
         found = evaluation.noise_errors(
-            NetworkPredictor(network, schedule), exact, 20_000, generator
+            NetworkDenoiser(network, schedule), exact, 20_000, generator
         )
         assert found.loss > found.bayes_loss
         assert abs(found.loss - found.bayes_loss - found.rmse**2) < 4 * found.loss_error
@@ -44,48 +45,48 @@ def test_a_trained_predictor_approaches_the_exact_one(schedule, generator):
     assert errors[0] > 2 * errors[1] > 4 * errors[2] and errors[2] < 0.08
 
 
-def test_a_trained_v_predictor_approaches_the_exact_one(schedule, generator):
-    exact = ExactPredictor(WIDE, schedule)
+def test_a_trained_v_denoiser_approaches_the_exact_one(schedule, generator):
+    exact = ExactDenoiser(WIDE, schedule)
     network = train(schedule, 2000, decay="cosine", prediction="v").network.requires_grad_(False)
-    predictor = NetworkPredictor(network, schedule, "v")
-    assert evaluation.noise_errors(predictor, exact, 20_000, generator).rmse < 0.08
+    denoiser = NetworkDenoiser(network, schedule, "v")
+    assert evaluation.noise_errors(denoiser, exact, 20_000, generator).rmse < 0.08
     # what v is for: the mean of the data is found from pure noise, without an amplified error
     x = torch.randn(2000, 2, generator=generator)
-    error = (predictor.denoised(x, schedule.T) - exact.denoised(x, schedule.T)).square().mean()
+    error = (denoiser.denoise(x, schedule.T) - exact.denoise(x, schedule.T)).square().mean()
     assert error.sqrt() < 0.1
 
 
 def test_v_is_the_same_quantity_in_other_words(schedule, generator):
-    """A network that answers with the exact v is the exact predictor."""
-    exact = ExactPredictor(WIDE, schedule)
+    """A network that answers with the exact v is the exact denoiser."""
+    exact = ExactDenoiser(WIDE, schedule)
 
     class ExactVelocity(torch.nn.Linear):
         def forward(self, x, share):
-            return velocity(exact, x, share * schedule.T)
+            return exact.velocity(x, share * schedule.T)
 
-    predictor = NetworkPredictor(ExactVelocity(2, 2).double(), schedule, "v")
+    denoiser = NetworkDenoiser(ExactVelocity(2, 2).double(), schedule, "v")
     x = torch.randn(50, 2, dtype=torch.float64, generator=generator)
     for t in (1, 400, 1000):
-        torch.testing.assert_close(predictor(x, t), exact(x, t), rtol=0, atol=1e-12)
+        torch.testing.assert_close(denoiser.noise(x, t), exact.noise(x, t), rtol=0, atol=1e-12)
         torch.testing.assert_close(
-            predictor.denoised(x, t), exact.denoised(x, t), rtol=0, atol=1e-10
+            denoiser.denoise(x, t), exact.denoise(x, t), rtol=0, atol=1e-10
         )
         torch.testing.assert_close(
-            velocity(predictor, x, t), predictor.network(x, torch.tensor(t / 1000))
+            denoiser.velocity(x, t), denoiser.network(x, torch.tensor(t / 1000))
         )
 
 
 def test_losses_are_recorded_by_noise_level(schedule, generator):
-    """They are those of the exact predictor, drawn level by level."""
+    """They are those of the exact denoiser, drawn level by level."""
     result = long()
-    exact = ExactPredictor(WIDE, schedule)
+    exact = ExactDenoiser(WIDE, schedule)
     found = torch.tensor(result.level_losses[-50:], dtype=torch.float64).mean(0)
     for level in range(training.LEVELS):
         t = torch.randint(100 * level + 1, 100 * level + 101, (20_000,), generator=generator)
         x_0 = WIDE.sample(len(t), generator)
         eps = torch.randn(x_0.shape, dtype=torch.float64, generator=generator)
         x_t = schedule.alpha(t)[:, None] * x_0 + schedule.sigma(t)[:, None] * eps
-        best = float((exact(x_t, t) - eps).square().mean())
+        best = float((exact.noise(x_t, t) - eps).square().mean())
         assert float(found[level]) == pytest.approx(best, abs=0.03)
 
 
@@ -186,9 +187,9 @@ def test_running_statistics_follow_the_averaged_weights(schedule, generator):
     network = training.train(Normalized(), schedule, WIDE.sample, config, False).network
     assert not network.training and int(network.layers[1].num_batches_tracked) == 500
     assert network.mask.tolist() == [0.0, -torch.inf]
-    exact = ExactPredictor(WIDE, schedule)
-    predictor = NetworkPredictor(network.requires_grad_(False), schedule)
-    assert evaluation.noise_errors(predictor, exact, 20_000, generator).rmse < 0.12
+    exact = ExactDenoiser(WIDE, schedule)
+    denoiser = NetworkDenoiser(network.requires_grad_(False), schedule)
+    assert evaluation.noise_errors(denoiser, exact, 20_000, generator).rmse < 0.12
 
 
 def test_labels_of_two_kinds_are_the_same_and_hidden_ones_are_not_said(schedule):
@@ -218,7 +219,7 @@ def test_labels_of_two_kinds_are_the_same_and_hidden_ones_are_not_said(schedule)
 def test_recorded_losses_come_down_to_the_bayes_loss(schedule, generator):
     result = long()
     best = evaluation.noise_errors(
-        ExactPredictor(WIDE, schedule), ExactPredictor(WIDE, schedule), 50_000, generator
+        ExactDenoiser(WIDE, schedule), ExactDenoiser(WIDE, schedule), 50_000, generator
     )
     assert best.rmse == 0 and best.loss == pytest.approx(best.bayes_loss, rel=1e-12)
     assert len(result.losses) == 200
@@ -322,22 +323,22 @@ def test_a_conditional_unet_learns_what_it_is_told_and_to_do_without(schedule):
         300, 32, 3e-3, "cosine", ema=0.99, prediction="v", clip=1.0, label_dropout=0.4
     )
     trained = training.train(network, schedule, shaded, config, progress=False).network
-    free = NetworkPredictor(trained.requires_grad_(False), schedule, "v")
+    free = NetworkDenoiser(trained.requires_grad_(False), schedule, "v")
     x = torch.randn(64, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     # from pure noise the best guess is the mean of the images that there can be
-    for predictor, expected in (
+    for denoiser, expected in (
         (free, 0.0),
         (free.condition({"bright": 0}), -0.5),
         (free.condition({"bright": torch.ones(64, dtype=torch.int64)}), 0.5),
     ):
-        assert float(predictor.denoised(x, 1000).mean()) == pytest.approx(expected, abs=0.08)
+        assert float(denoiser.denoise(x, 1000).mean()) == pytest.approx(expected, abs=0.08)
     assert torch.equal(free.condition({})(x, 500), free.condition({"bright": -1})(x, 500))
     with pytest.raises(ValueError, match="did you mean bright"):
         free.condition({"brigt": 1})
     with pytest.raises(ValueError, match="from 0 to 1"):
         free.condition({"bright": 2})
     with pytest.raises(ValueError, match="not trained with any"):
-        NetworkPredictor(MLP(2), schedule).condition({"bright": 1})
+        NetworkDenoiser(MLP(2), schedule).condition({"bright": 1})
 
 
 def test_unet_sees_the_whole_image_and_the_time():
@@ -359,7 +360,7 @@ def test_unet_sees_the_whole_image_and_the_time():
 
 
 def test_errors_of_maps_count_what_they_say():
-    exact = ExactPredictor(
+    exact = ExactDenoiser(
         mixtures.thesis_mixture("Low2DSymMix"), recipes.config("Low2DSymMix").schedule
     )
     here = torch.tensor([[5.0, 5.0], [5.0, 5.0], [-5.0, 5.0], [-5.0, -5.0]]).double()

@@ -6,7 +6,9 @@ import torch
 from diffusers import DDIMInverseScheduler, DPMSolverMultistepScheduler
 from scipy.integrate import solve_ivp
 
-from diffot.denoisers.predictors import ExactPredictor, NoisePredictor, as_predictor
+from diffot.denoisers.denoiser import Denoiser
+from diffot.denoisers.exact import ExactDenoiser
+from diffot.denoisers.network import as_denoiser
 from diffot.laws.mixtures import GaussianMixture, equal_mixture, thesis_mixture
 from diffot.processes.schedules import linear, scaled_linear
 from diffot.samplers.ddim import ddim, invert
@@ -33,13 +35,13 @@ def exact_flow(mixture, x, start: float, end: float, schedule=SCHEDULE) -> torch
     u = sigma / alpha: dx/du = eps. Time 0 is replaced by u = 1e-4, which is off by about u^2."""
 
     def level(t: float) -> float:
-        a = float(schedule.alpha_bar_at(t))
+        a = float(schedule.alpha(t)) ** 2
         return max((1 / a - 1) ** 0.5, 1e-4)
 
     def right_side(u: float, flat: np.ndarray) -> np.ndarray:
-        alpha_bar = 1 / (1 + u * u)
-        points = torch.from_numpy(flat.reshape(-1, 2)) * alpha_bar**0.5
-        return mixture.noise_mean(points, alpha_bar).numpy().ravel()
+        alpha = 1 / (1 + u * u) ** 0.5
+        points = torch.from_numpy(flat.reshape(-1, 2)) * alpha
+        return -u * alpha * mixture.score(points, alpha, u * alpha).numpy().ravel()
 
     first, last = level(start), level(end)
     scaled = (x * (1 + first**2) ** 0.5).numpy().ravel()
@@ -59,10 +61,10 @@ def crowded_steps(n: int) -> torch.Tensor:
     return SCHEDULE.T * torch.linspace(1, 0, n + 1, dtype=torch.float64) ** 2
 
 
-def order(sampler, predictor, start, exact, grid, counts=COUNTS) -> float:
+def order(sampler, denoiser, start, exact, grid, counts=COUNTS) -> float:
     """Order of convergence: minus the slope of the log median error on the log step count."""
     errors = [
-        float((sampler(predictor, start, grid(n)) - exact).norm(dim=1).median()) for n in counts
+        float((sampler(denoiser, start, grid(n)) - exact).norm(dim=1).median()) for n in counts
     ]
     return -np.polyfit(np.log(counts), np.log(errors), 1)[0]
 
@@ -71,9 +73,9 @@ def order(sampler, predictor, start, exact, grid, counts=COUNTS) -> float:
 @pytest.mark.parametrize("grid", [equal_steps, crowded_steps])
 def test_orders_of_the_samplers(name, grid):
     mixture, z = MIXTURES[name], normal(100)
-    predictor = ExactPredictor(mixture, SCHEDULE)
+    denoiser = ExactDenoiser(mixture, SCHEDULE)
     exact = exact_flow(mixture, z, SCHEDULE.T, float(grid(1)[-1]))
-    orders = {s: order(s, predictor, z, exact, grid) for s in (ddim, heun, dpmpp_2m)}
+    orders = {s: order(s, denoiser, z, exact, grid) for s in (ddim, heun, dpmpp_2m)}
     assert orders[ddim] == pytest.approx(1, abs=0.1)
     assert orders[heun] == pytest.approx(2, abs=0.15)
     assert orders[dpmpp_2m] == pytest.approx(2, abs=0.15)
@@ -83,14 +85,14 @@ def test_orders_of_the_samplers(name, grid):
 def test_equal_steps_down_to_zero_lose_order_to_their_last_step(sampler):
     """As the docstring says: the last DDIM step leaves an error of first order."""
     mixture, z = MIXTURES["overlapping"], normal(100)
-    predictor = ExactPredictor(mixture, SCHEDULE)
+    denoiser = ExactDenoiser(mixture, SCHEDULE)
     exact = exact_flow(mixture, z, SCHEDULE.T, 0)
 
     def equal(n: int) -> torch.Tensor:
         return torch.linspace(SCHEDULE.T, 0, n + 1, dtype=torch.float64)
 
-    assert 0.8 < order(sampler, predictor, z, exact, equal, [200, 400]) < 1.6
-    assert order(sampler, predictor, z, exact, crowded_steps, [200, 400]) > 1.85
+    assert 0.8 < order(sampler, denoiser, z, exact, equal, [200, 400]) < 1.6
+    assert order(sampler, denoiser, z, exact, crowded_steps, [200, 400]) > 1.85
 
 
 @pytest.mark.parametrize("name", MIXTURES)
@@ -99,40 +101,40 @@ def test_order_of_the_inversion(name, grid):
     mixture = MIXTURES[name]
     x_0 = mixture.sample(100, torch.Generator().manual_seed(1))
     exact = exact_flow(mixture, x_0, 0, SCHEDULE.T)
-    predictor = ExactPredictor(mixture, SCHEDULE)
-    assert order(invert, predictor, x_0, exact, grid) == pytest.approx(1, abs=0.12)
+    denoiser = ExactDenoiser(mixture, SCHEDULE)
+    assert order(invert, denoiser, x_0, exact, grid) == pytest.approx(1, abs=0.12)
 
 
 def test_flow_of_one_gaussian_is_its_monge_map():
     """N(m, C) has the flow x_T = a m + (a^2 C + s^2 I)^(1/2) C^(-1/2) (x_0 - m)."""
     mean, spread = torch.tensor([1.0, -2.0]).double(), torch.tensor([0.3, 2.0]).double()
     law = GaussianMixture(torch.ones(1), mean[None], torch.diag(spread**2)[None])
-    predictor = ExactPredictor(law, SCHEDULE)
+    denoiser = ExactDenoiser(law, SCHEDULE)
     a2 = float(SCHEDULE.alpha_bar[-1])
     z = normal(50)
     scale = spread / (a2 * spread**2 + 1 - a2).sqrt()
     x_0 = mean + scale * (z - a2**0.5 * mean)
-    assert (heun(predictor, z, crowded_steps(400)) - x_0).abs().max() < 3e-4
-    assert (dpmpp_2m(predictor, z, crowded_steps(400)) - x_0).abs().max() < 3e-4
-    assert (invert(predictor, x_0, crowded_steps(1000)) - z).abs().max() < 1e-2
+    assert (heun(denoiser, z, crowded_steps(400)) - x_0).abs().max() < 3e-4
+    assert (dpmpp_2m(denoiser, z, crowded_steps(400)) - x_0).abs().max() < 3e-4
+    assert (invert(denoiser, x_0, crowded_steps(1000)) - z).abs().max() < 1e-2
 
 
-class Counted(NoisePredictor):
+class Counted(Denoiser):
     """Remembers the times at which it is evaluated."""
 
-    def __init__(self, predictor):
-        self.inner, self.schedule, self.times = predictor, predictor.schedule, []
+    def __init__(self, denoiser):
+        self.inner, self.schedule, self.times = denoiser, denoiser.schedule, []
 
-    def __call__(self, x, t):
+    def denoise(self, x, t):
         self.times.append(float(t))
-        return self.inner(x, t)
+        return self.inner.denoise(x, t)
 
 
 @pytest.mark.parametrize(
     "sampler, evaluations", [(ddim, 10), (invert, 10), (heun, 19), (dpmpp_2m, 10)]
 )
 def test_number_of_evaluations(sampler, evaluations):
-    counted = Counted(ExactPredictor(MIXTURES["overlapping"], SCHEDULE))
+    counted = Counted(ExactDenoiser(MIXTURES["overlapping"], SCHEDULE))
     sampler(counted, normal(5), 10)
     assert len(counted.times) == evaluations
     assert min(counted.times) == 100  # never at 0, where there is no noise to predict
@@ -140,13 +142,13 @@ def test_number_of_evaluations(sampler, evaluations):
 
 @pytest.mark.parametrize("sampler", [heun, dpmpp_2m])
 def test_a_single_step_to_zero_is_ddim(sampler):
-    predictor, z = ExactPredictor(MIXTURES["overlapping"], SCHEDULE), normal(20)
-    assert torch.equal(sampler(predictor, z, 1), ddim(predictor, z, 1))
+    denoiser, z = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE), normal(20)
+    assert torch.equal(sampler(denoiser, z, 1), ddim(denoiser, z, 1))
 
 
 @pytest.mark.parametrize("steps", [10, 20, 50])
 def test_dpm_solver_is_that_of_diffusers(steps):
-    predictor, x = ExactPredictor(MIXTURES["overlapping"], SCHEDULE), normal(50)
+    denoiser, x = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE), normal(50)
     theirs = DPMSolverMultistepScheduler(
         trained_betas=_betas(),
         algorithm_type="dpmsolver++",
@@ -155,24 +157,24 @@ def test_dpm_solver_is_that_of_diffusers(steps):
         timestep_spacing="trailing",
     )
     theirs.set_timesteps(steps)
-    ours = dpmpp_2m(predictor, x, steps)
+    ours = dpmpp_2m(denoiser, x, steps)
     for t in theirs.timesteps:
-        x = theirs.step(predictor(x, float(t) + 1), t, x).prev_sample
+        x = theirs.step(denoiser.noise(x, float(t) + 1), t, x).prev_sample
     assert (ours - x).abs().max() < 1e-4  # diffusers keeps its schedule in float32
-    assert (ddim(predictor, normal(50), steps) - x).abs().max() > 1e-2
+    assert (ddim(denoiser, normal(50), steps) - x).abs().max() > 1e-2
 
 
 def _betas() -> np.ndarray:
     return (1 - SCHEDULE.alpha_bar[1:] / SCHEDULE.alpha_bar[:-1]).numpy()
 
 
-def _inverted_by_diffusers(predictor, x, steps):
+def _inverted_by_diffusers(denoiser, x, steps):
     theirs = DDIMInverseScheduler(
         trained_betas=_betas(), clip_sample=False, timestep_spacing="trailing"
     )
     theirs.set_timesteps(steps)
     for t in theirs.timesteps:
-        x = theirs.step(predictor(x, float(t) + 1), int(t), x).prev_sample
+        x = theirs.step(denoiser.noise(x, float(t) + 1), int(t), x).prev_sample
     return x
 
 
@@ -182,53 +184,53 @@ def test_inversion_is_better_than_that_of_diffusers(name, steps):
     """At equal evaluations, the median over points (a point that ends up in another mode says
     nothing about the scheme): there and back again, and against the exact flow."""
     mixture = thesis_mixture(name)
-    predictor = ExactPredictor(mixture, SCHEDULE)
+    denoiser = ExactDenoiser(mixture, SCHEDULE)
     x_0 = mixture.sample(200, torch.Generator().manual_seed(2))
     exact = exact_flow(mixture, x_0, 0, SCHEDULE.T)
-    ours, theirs = invert(predictor, x_0, steps), _inverted_by_diffusers(predictor, x_0, steps)
+    ours, theirs = invert(denoiser, x_0, steps), _inverted_by_diffusers(denoiser, x_0, steps)
 
     def miss(x, y):
         return float((x - y).norm(dim=1).median())
 
-    back, their_back = (ddim(predictor, z, steps) for z in (ours, theirs))
+    back, their_back = (ddim(denoiser, z, steps) for z in (ours, theirs))
     assert miss(back, x_0) < 0.6 * miss(their_back, x_0)
     assert miss(ours, exact) < 0.2 * miss(theirs, exact)
 
 
 def test_inversion_of_diffusers_is_better_on_the_standard_normal_law():
     """As the docstring says: where the law does not change, their scheme has nothing to lose."""
-    predictor, x_0 = ExactPredictor(equal_mixture([[0.0, 0.0]], 1.0), SCHEDULE), normal(50)
-    ours, theirs = invert(predictor, x_0, 20), _inverted_by_diffusers(predictor, x_0, 20)
-    back, their_back = (ddim(predictor, z, 20) for z in (ours, theirs))
+    denoiser, x_0 = ExactDenoiser(equal_mixture([[0.0, 0.0]], 1.0), SCHEDULE), normal(50)
+    ours, theirs = invert(denoiser, x_0, 20), _inverted_by_diffusers(denoiser, x_0, 20)
+    back, their_back = (ddim(denoiser, z, 20) for z in (ours, theirs))
     assert (their_back - x_0).abs().max() < 0.2 * (back - x_0).abs().max()
 
 
 def test_inversion_undoes_ddim_where_the_predicted_noise_is_constant():
     """Then every step is exact, the first one included."""
     noise, x_0 = torch.tensor([0.7, -1.3], dtype=torch.float64), normal(20)
-    predictor = as_predictor(lambda x, t: noise.expand_as(x), SCHEDULE)
-    x_T = invert(predictor, x_0, 30)
+    denoiser = as_denoiser(lambda x, t: noise.expand_as(x), SCHEDULE)
+    x_T = invert(denoiser, x_0, 30)
     assert (x_T - SCHEDULE.alpha(1000) * x_0 - SCHEDULE.sigma(1000) * noise).abs().max() < 1e-12
-    assert (ddim(predictor, x_T, 30) - x_0).abs().max() < 1e-11
+    assert (ddim(denoiser, x_T, 30) - x_0).abs().max() < 1e-11
 
 
 @pytest.mark.parametrize("sampler", [invert, heun, dpmpp_2m])
 def test_gradients_and_single_precision(sampler):
-    predictor = ExactPredictor(MIXTURES["overlapping"], linear(100, 1e-3, 0.2))
+    denoiser = ExactDenoiser(MIXTURES["overlapping"], linear(100, 1e-3, 0.2))
     x = normal(3).requires_grad_()
-    assert torch.autograd.gradcheck(lambda v: sampler(predictor, v, 5), x)
-    exact = sampler(predictor, x.detach(), 10)
-    single = sampler(predictor, x.detach().float(), 10)
+    assert torch.autograd.gradcheck(lambda v: sampler(denoiser, v, 5), x)
+    exact = sampler(denoiser, x.detach(), 10)
+    single = sampler(denoiser, x.detach().float(), 10)
     assert single.dtype == torch.float32
     assert (single - exact).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("sampler, start", [(invert, "x_0"), (heun, "x_T"), (dpmpp_2m, "x_T")])
 def test_bad_input(sampler, start):
-    predictor = ExactPredictor(MIXTURES["overlapping"], SCHEDULE)
+    denoiser = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE)
     with pytest.raises(ValueError, match=rf"{start} has shape .*{start}\[None\]"):
-        sampler(predictor, torch.zeros(2))
+        sampler(denoiser, torch.zeros(2))
     with pytest.raises(ValueError, match=f"{start} holds 1 values that are NaN"):
-        sampler(predictor, torch.tensor([[0.0, float("nan")]]))
+        sampler(denoiser, torch.tensor([[0.0, float("nan")]]))
     with pytest.raises(ValueError, match="steps is 0; expected a whole number from 1 to 1000"):
-        sampler(predictor, torch.zeros(1, 2), 0)
+        sampler(denoiser, torch.zeros(1, 2), 0)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from diffot.denoisers.predictors import ExactPredictor, as_predictor
+from diffot.denoisers.exact import ExactDenoiser
+from diffot.denoisers.network import as_denoiser
 from diffot.laws import mixtures
 from diffot.processes import schedules
 from diffot.samplers.ddim import ddim, ddim_path, invert
@@ -29,11 +30,11 @@ def diffusers_scheduler(monkeypatch, kind, **more):
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("t", [1000, 500, 50])
 def test_one_ddim_step_agrees_with_diffusers(oblique, schedule, monkeypatch, eta, t):
-    exact, x = ExactPredictor(oblique, schedule), normal(50)
+    exact, x = ExactDenoiser(oblique, schedule), normal(50)
     theirs = diffusers_scheduler(monkeypatch, diffusers.DDIMScheduler, set_alpha_to_one=True)
     theirs.set_timesteps(20)  # steps of 50
     stepped = theirs.step(
-        exact(x, t), t - 1, x, eta=eta, generator=torch.Generator().manual_seed(3)
+        exact.noise(x, t), t - 1, x, eta=eta, generator=torch.Generator().manual_seed(3)
     ).prev_sample
     ours = ddim(exact, x, [t, t - 50], eta=eta, generator=torch.Generator().manual_seed(3))
     assert (ours - stepped).abs().max() < 1e-12
@@ -43,12 +44,12 @@ def test_one_ddim_step_agrees_with_diffusers(oblique, schedule, monkeypatch, eta
     ("variance", "theirs"), [("beta", "fixed_large"), ("posterior", "fixed_small")]
 )
 def test_a_whole_ddpm_run_agrees_with_diffusers(oblique, schedule, monkeypatch, variance, theirs):
-    exact, x = ExactPredictor(oblique, schedule), normal(20)
+    exact, x = ExactDenoiser(oblique, schedule), normal(20)
     ours = ddpm(exact, x, torch.Generator().manual_seed(7), variance)
     scheduler = diffusers_scheduler(monkeypatch, diffusers.DDPMScheduler, variance_type=theirs)
     generator = torch.Generator().manual_seed(7)
     for t in scheduler.timesteps.tolist():
-        x = scheduler.step(exact(x, t + 1), t, x, generator=generator).prev_sample
+        x = scheduler.step(exact.noise(x, t + 1), t, x, generator=generator).prev_sample
     assert (ours - x).abs().max() < 1e-10  # 1000 steps; single ones below
 
 
@@ -56,7 +57,7 @@ def test_a_whole_ddpm_run_agrees_with_diffusers(oblique, schedule, monkeypatch, 
 def test_one_ddpm_step_agrees_with_diffusers(oblique, monkeypatch, variance):
     """A schedule with two steps has one step with noise and one without."""
     schedule, x = schedules.linear(2, 0.1, 0.4), normal(50)
-    exact = ExactPredictor(oblique, schedule)
+    exact = ExactDenoiser(oblique, schedule)
     kind = {"beta": "fixed_large", "posterior": "fixed_small"}[variance]
     with monkeypatch.context() as patch:
         patch.setattr(torch, "float32", torch.float64)
@@ -66,7 +67,7 @@ def test_one_ddpm_step_agrees_with_diffusers(oblique, monkeypatch, variance):
     ours = ddpm(exact, x, torch.Generator().manual_seed(1), variance)
     generator = torch.Generator().manual_seed(1)
     for t in (1, 0):
-        x = scheduler.step(exact(x, t + 1), t, x, generator=generator).prev_sample
+        x = scheduler.step(exact.noise(x, t + 1), t, x, generator=generator).prev_sample
     assert (ours - x).abs().max() < 1e-12
 
 
@@ -74,18 +75,18 @@ def test_ddim_converges_to_the_probability_flow_at_first_order(schedule):
     """The flow of a Gaussian is linear: x_0 - m = s / sd_T (x_T - alpha_T m)."""
     law = mixtures.GaussianMixture([1.0], [[2.0, -1.0]], [[[0.5, 0.0], [0.0, 2.0]]])
     x_T, alpha = normal(500), schedule.alpha(schedule.T)
-    end = law.marginal(schedule.alpha_bar[-1])
+    end = law.marginal(float(alpha), float(schedule.sigma(schedule.T)))
     gain = (law.covariances[0].diagonal() / end.covariances[0].diagonal()).sqrt()
     flow = law.means + gain * (x_T - alpha * law.means)
     steps = [50, 100, 200, 500, 1000]
-    exact = ExactPredictor(law, schedule)
+    exact = ExactDenoiser(law, schedule)
     errors = [float((ddim(exact, x_T, s) - flow).norm()) for s in steps]
     order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
     assert 0.9 < order < 1.1
 
 
 def test_first_order_holds_for_a_mixture_too(schedule):
-    exact = ExactPredictor(mixtures.thesis_mixture("Low2DASymMix"), schedule)
+    exact = ExactDenoiser(mixtures.thesis_mixture("Low2DASymMix"), schedule)
     x_T, T = normal(500), schedule.T
     # the reference: 8000 steps in real time
     reference = ddim(exact, x_T, torch.linspace(T, 0, 8001).double().tolist())
@@ -99,7 +100,7 @@ def test_first_order_holds_for_a_mixture_too(schedule):
 
 @pytest.mark.parametrize("sampler", ["ddpm beta", "ddpm posterior", "ddim eta=1", "ddim eta=0.5"])
 def test_stochastic_samplers_reach_the_data_law(oblique, schedule, sampler, generator):
-    exact, n = ExactPredictor(oblique, schedule), 10_000
+    exact, n = ExactDenoiser(oblique, schedule), 10_000
     x_T = exact.prior().sample(n, generator)
     if sampler.startswith("ddpm"):
         x = ddpm(exact, x_T, generator, sampler.split()[1])
@@ -113,23 +114,23 @@ def test_stochastic_samplers_reach_the_data_law(oblique, schedule, sampler, gene
 
 
 def test_full_noise_ddim_is_ddpm_with_posterior_variance(oblique, schedule):
-    exact, x = ExactPredictor(oblique, schedule), normal(30)
+    exact, x = ExactDenoiser(oblique, schedule), normal(30)
     ancestral = ddpm(exact, x, torch.Generator().manual_seed(5), "posterior")
     implicit = ddim(exact, x, 1000, 1.0, torch.Generator().manual_seed(5))
     assert (ancestral - implicit).abs().max() < 1e-9
 
 
 def test_path_begins_at_the_latent_and_ends_at_the_sample(oblique, schedule):
-    exact, x = ExactPredictor(oblique, schedule), normal(8)
+    exact, x = ExactDenoiser(oblique, schedule), normal(8)
     path = ddim_path(exact, x, 12)
     assert path.shape == (13, 8, 2)
     assert torch.equal(path[0], x) and torch.equal(path[-1], ddim(exact, x, 12))
-    halfway = schedules.timesteps(schedule, 12)[:7].tolist()
+    halfway = schedule.timesteps(12)[:7].tolist()
     assert (path[6] - ddim(exact, x, halfway)).abs().max() < 1e-12
 
 
 def test_samplers_are_differentiable(oblique, schedule):
-    exact, z = ExactPredictor(oblique, schedule), normal(1)
+    exact, z = ExactDenoiser(oblique, schedule), normal(1)
     jacobian = torch.autograd.functional.jacobian(lambda x: ddim(exact, x, 20)[0], z)
     h = 1e-6
     for j in range(2):
@@ -140,7 +141,7 @@ def test_samplers_are_differentiable(oblique, schedule):
 
 
 def test_same_seed_same_bytes_and_type_is_kept(oblique, schedule):
-    exact = ExactPredictor(oblique, schedule)
+    exact = ExactDenoiser(oblique, schedule)
     runs = [
         ddpm(exact, normal(5, dtype=torch.float32), torch.Generator().manual_seed(s))
         for s in (1, 1, 2)
@@ -151,7 +152,7 @@ def test_same_seed_same_bytes_and_type_is_kept(oblique, schedule):
 
 def test_nothing_is_clipped(schedule):
     far = mixtures.GaussianMixture([1.0], [[300.0, 0.0]], torch.eye(2)[None])
-    x = ddim(ExactPredictor(far, schedule), normal(4), 50)
+    x = ddim(ExactDenoiser(far, schedule), normal(4), 50)
     assert (x[:, 0] > 250).all()
 
 
@@ -160,7 +161,7 @@ def test_ddim_works_without_dividing_by_a_tiny_alpha():
     schedule = schedules.linear(200, 0.01, 0.36)
     assert schedule.alpha(200) < 1e-8
     law = mixtures.GaussianMixture([1.0], [[4.0, 4.0]], 0.01 * torch.eye(2)[None])
-    x = ddim(ExactPredictor(law, schedule), normal(100, dtype=torch.float32), 200)
+    x = ddim(ExactDenoiser(law, schedule), normal(100, dtype=torch.float32), 200)
     assert (x.mean(0) - 4).abs().max() < 0.05
 
 
@@ -179,7 +180,7 @@ def noise(fresh, seed=4):
 
 @BOTH_WAYS
 def test_holding_nothing_is_ddim_and_holding_all_the_known_image(oblique, schedule, fresh):
-    exact, x_T, x_0 = ExactPredictor(oblique, schedule), normal(20), normal(20, seed=1)
+    exact, x_T, x_0 = ExactDenoiser(oblique, schedule), normal(20), normal(20, seed=1)
     none, everything = torch.ones(2), torch.zeros(2)
     free = inpaint(exact, x_T, x_0, none, 25, noise(fresh))
     assert torch.equal(free, ddim(exact, x_T, 25))
@@ -204,7 +205,7 @@ def test_holding_does_not_touch_what_is_independent(schedule, fresh):
     weights = [0.3 * 0.4, 0.3 * 0.6, 0.7 * 0.4, 0.7 * 0.6]
     covariances = torch.diag(torch.tensor([0.2, 0.5])).expand(4, 2, 2)
     product = mixtures.GaussianMixture(weights, corners, covariances)
-    exact, x_T, x_0 = ExactPredictor(product, schedule), normal(200), normal(200, seed=1)
+    exact, x_T, x_0 = ExactDenoiser(product, schedule), normal(200), normal(200, seed=1)
     found = inpaint(exact, x_T, x_0, FIRST, 40, noise(fresh))
     assert (found - ddim(exact, x_T, 40))[:, 0].abs().max() < 1e-9
 
@@ -228,7 +229,7 @@ def limit_of_holding(schedule, x_T, x_0, epsilon):
 
 
 def test_holding_to_the_own_path_converges_at_first_order(schedule):
-    exact, x_T = ExactPredictor(CORRELATED, schedule), normal(100)
+    exact, x_T = ExactDenoiser(CORRELATED, schedule), normal(100)
     x_0 = CORRELATED.sample(100, torch.Generator().manual_seed(2))
     epsilon = (x_T - schedule.alpha(1000) * x_0)[:, 1] / schedule.sigma(1000)
     limit = limit_of_holding(schedule, x_T, x_0, epsilon)
@@ -242,7 +243,7 @@ def test_holding_to_the_own_path_converges_at_first_order(schedule):
 def test_an_image_held_to_its_own_path_returns_in_one_step_only(schedule):
     """DDIM's path to the image is bent, the known one straight: finer steps do not bring them
     together. The distance that is left is that of the two flows in continuous time."""
-    exact, x_T = ExactPredictor(CORRELATED, schedule), normal(2000)
+    exact, x_T = ExactDenoiser(CORRELATED, schedule), normal(2000)
     image = ddim(exact, x_T, 1)
     again = inpaint(exact, x_T, image, FIRST, 1)
     assert (again - image).abs().max() < 1e-12
@@ -259,7 +260,7 @@ def test_an_image_held_to_its_own_path_returns_in_one_step_only(schedule):
 def test_what_is_filled_in_has_not_the_conditional_law(schedule, fresh):
     """Given 0.5 in the known coordinate it is N(2.25, 0.62^2). Both ways follow the known value
     too little, and vary too much. In many steps fresh noise averages out."""
-    n, exact = 4000, ExactPredictor(CORRELATED, schedule)
+    n, exact = 4000, ExactDenoiser(CORRELATED, schedule)
     x_T = normal(n, seed=8)
     x_0 = torch.tensor([0.0, 0.5], dtype=torch.float64).expand(n, 2)
     found = inpaint(exact, x_T, x_0, FIRST, 500, noise(fresh))[:, 0]
@@ -276,7 +277,7 @@ def test_what_is_filled_in_has_not_the_conditional_law(schedule, fresh):
 
 
 def test_inpainting_forgets_the_latent_where_it_holds(schedule):
-    exact, x_T = ExactPredictor(CORRELATED, schedule), normal(20)
+    exact, x_T = ExactDenoiser(CORRELATED, schedule), normal(20)
     x_0, other = normal(20, seed=1), x_T + torch.tensor([0.0, 3.0], dtype=torch.float64)
     first, second = (inpaint(exact, x, x_0, FIRST, 10, noise(fresh=True)) for x in (x_T, other))
     assert torch.equal(first, second)
@@ -284,7 +285,7 @@ def test_inpainting_forgets_the_latent_where_it_holds(schedule):
 
 def test_soft_masks_blend_a_step(oblique, schedule):
     """In a single step from T to 0: the mean of DDIM's image and the known one."""
-    exact, x_T, x_0 = ExactPredictor(oblique, schedule), normal(20), normal(20, seed=1)
+    exact, x_T, x_0 = ExactDenoiser(oblique, schedule), normal(20), normal(20, seed=1)
     mask = torch.tensor([0.25, 0.5], dtype=torch.float64)
     expected = mask * ddim(exact, x_T, 1) + (1 - mask) * x_0
     assert (inpaint(exact, x_T, x_0, mask, 1) - expected).abs().max() < 1e-12
@@ -313,22 +314,22 @@ def test_soft_masks_blend_a_step(oblique, schedule):
 )
 def test_bad_input_is_refused(oblique, schedule, call, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        call(ExactPredictor(oblique, schedule), normal(3))
+        call(ExactDenoiser(oblique, schedule), normal(3))
 
 
-def test_a_refused_call_asks_the_predictor_nothing(schedule):
+def test_a_refused_call_asks_the_denoiser_nothing(schedule):
     def never(x, t):
-        raise AssertionError("the predictor was called")
+        raise AssertionError("the denoiser was called")
 
     with pytest.raises(TypeError):
-        ddim(as_predictor(never, schedule), normal(3), 10, eta=0.5)
+        ddim(as_denoiser(never, schedule), normal(3), 10, eta=0.5)
 
 
 @pytest.mark.parametrize("name", ["ddim", "heun", "dpm_solver", "invert", "ddpm", "hold"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_many_steps_in_half_precision_end_where_those_in_full_do(oblique, schedule, name, dtype):
     """A step of a thousand is less than half precision resolves; the end is rounded once."""
-    exact = ExactPredictor(oblique, schedule)
+    exact = ExactDenoiser(oblique, schedule)
     z = normal(200).to(dtype)
     calls = {
         "ddim": lambda z: ddim(exact, z, 500),
@@ -347,7 +348,7 @@ def test_many_steps_in_half_precision_end_where_those_in_full_do(oblique, schedu
 
 @pytest.mark.parametrize("name", ["Low2DBimodal", "Low2DASymMix"])
 def test_the_multistep_method_overshoots_where_steps_grow(schedule, name):
-    exact, z = ExactPredictor(mixtures.thesis_mixture(name), schedule), normal(200)
+    exact, z = ExactDenoiser(mixtures.thesis_mixture(name), schedule), normal(200)
     truth = heun(exact, z, 300)
     times = torch.linspace(1000, 1, 20_000).double()
     log_ratio = torch.log(schedule.alpha(times) / schedule.sigma(times))

@@ -1,0 +1,93 @@
+r"""Denoisers: the one interface between data laws, networks and samplers.
+
+A denoiser knows its schedule and estimates the clean point in a noisy one,
+
+.. math:: \hat x_0(x, t) = E[x_0 \mid x_t = x], \qquad x_t = \alpha_t x_0 + \sigma_t \varepsilon.
+
+Noise, score and velocities are other readings of the same quantity:
+
+.. math:: \hat\varepsilon = \frac{x - \alpha_t \hat x_0}{\sigma_t}, \quad
+          \nabla \log p_t(x) = -\frac{\hat\varepsilon}{\sigma_t}, \quad
+          v = \alpha_t \hat\varepsilon - \sigma_t \hat x_0, \quad
+          \frac{dx}{dt} = \dot\alpha_t \hat x_0 + \dot\sigma_t \hat\varepsilon
+
+(Ho et al. 2020, eq. 15; Song et al. 2021b, eq. 4; Salimans & Ho 2022, section 4; Lipman et al.
+2023, eq. 10).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from diffot.errors import require, require_tensor
+from diffot.laws.law import beside
+from diffot.processes.schedules import Schedule, Time
+
+
+class Denoiser(ABC):
+    """Estimates clean points, and what follows from them.
+
+    In all methods ``x`` has shape (B, *d); ``t`` is a real time in [0, T], one for all points or
+    one for each, shape (B,). The result has the shape and type of ``x``. At t = 0, where there is
+    no noise, only :meth:`denoise` may have an answer; the others are an error.
+    """
+
+    schedule: Schedule
+
+    @abstractmethod
+    def denoise(self, x: Tensor, t: Time) -> Tensor:
+        """The expected clean point (thesis eq. 3.37)."""
+
+    def noise(self, x: Tensor, t: Time) -> Tensor:
+        """The expected noise. Overridden where it can be had without dividing by sigma_t."""
+        alpha, sigma = amplitudes(self.schedule, x, t)
+        return (x - alpha * self.denoise(x, t)) / sigma
+
+    def score(self, x: Tensor, t: Time) -> Tensor:
+        """The gradient of the log density of x_t."""
+        _, sigma = amplitudes(self.schedule, x, t)
+        return -self.noise(x, t) / sigma
+
+    def velocity(self, x: Tensor, t: Time) -> Tensor:
+        r"""The velocity v in the angle :math:`\\arctan(\\sigma_t / \\alpha_t)`."""
+        alpha, sigma = amplitudes(self.schedule, x, t)
+        return alpha * self.noise(x, t) - sigma * self.denoise(x, t)
+
+    def flow_velocity(self, x: Tensor, t: Time) -> Tensor:
+        """The velocity dx/dt of the probability flow."""
+        amplitudes(self.schedule, x, t)
+        alpha_rate, sigma_rate = (beside(rate, x) for rate in self.schedule.rates(t))
+        return alpha_rate * self.denoise(x, t) + sigma_rate * self.noise(x, t)
+
+
+def levels(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
+    """alpha_t and sigma_t for the points x, float64, of no dimension or of shape (B,).
+
+    Raises:
+        TypeError, ValueError: if x is no tensor, for times out of range or of another shape.
+    """
+    require_tensor(x, "x")
+    alpha, sigma = schedule.levels(t)
+    if alpha.ndim and alpha.shape != x.shape[:1]:
+        raise ValueError(
+            f"t has shape {tuple(alpha.shape)} for {len(x)} points; "
+            "expected one time, or one for each point"
+        )
+    return alpha, sigma
+
+
+def amplitudes(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
+    """The same, at times that have noise, shaped to multiply x and in its type.
+
+    Raises:
+        TypeError, ValueError: as :func:`levels`, and at t = 0.
+    """
+    alpha, sigma = levels(schedule, x, t)
+    require(
+        bool((sigma > 0).all()),
+        "t is 0, where there is no noise to be told from the data; "
+        f"expected 0 < t <= T = {schedule.T}",
+    )
+    return beside(alpha, x), beside(sigma, x)

@@ -1,0 +1,106 @@
+r"""What a network answers with, and how to read it.
+
+Every common answer is a combination :math:`o = a_t x_0 + b_t \varepsilon` of clean point and
+noise. Training aims at it, and with :math:`x = \alpha_t x_0 + \sigma_t \varepsilon` both are
+recovered:
+
+.. math:: x_0 = \frac{b_t x - \sigma_t o}{\alpha_t b_t - \sigma_t a_t}, \qquad
+          \varepsilon = \frac{\alpha_t o - a_t x}{\alpha_t b_t - \sigma_t a_t}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffot.denoisers.denoiser import amplitudes
+from diffot.errors import require, require_known
+from diffot.laws.law import beside
+from diffot.processes.schedules import Schedule, Time
+
+
+@dataclass(frozen=True)
+class Parametrization:
+    """A kind of answer.
+
+    ``coefficients(schedule, t)`` are a_t and b_t, each of the shape of t.
+    """
+
+    name: str
+    coefficients: Callable[[Schedule, Time], tuple[Tensor, Tensor]]
+
+    def target(self, schedule: Schedule, x_0: Tensor, noise: Tensor, t: Time) -> Tensor:
+        """What a network is to answer at x_t, for clean points and noise of shape (B, *d)."""
+        a, b = (beside(factor, x_0) for factor in self.coefficients(schedule, t))
+        return a * x_0 + b * noise
+
+    def denoise(self, schedule: Schedule, x: Tensor, output: Tensor, t: Time) -> Tensor:
+        """The clean point in x, shape (B, *d), that an answer of this kind says.
+
+        Raises:
+            ValueError: where it says nothing about it: the noise does not, where x is noise only.
+        """
+        (_, sigma), (_, b), whole = self._factors(schedule, x, t)
+        return (b * x - sigma * output) / whole
+
+    def noise(self, schedule: Schedule, x: Tensor, output: Tensor, t: Time) -> Tensor:
+        """The noise in x, shape (B, *d), that an answer of this kind says.
+
+        Raises:
+            ValueError: as :meth:`denoise`.
+        """
+        (alpha, _), (a, _), whole = self._factors(schedule, x, t)
+        return (alpha * output - a * x) / whole
+
+    def _factors(self, schedule: Schedule, x: Tensor, t: Time) -> tuple:
+        alpha, sigma = amplitudes(schedule, x, t)
+        a, b = (beside(factor, x) for factor in self.coefficients(schedule, t))
+        whole = alpha * b - sigma * a
+        require(
+            bool((whole != 0).all()),
+            f"at t = {float(torch.as_tensor(t).max()):.6g} an answer of the kind {self.name!r} "
+            "does not say what the clean point is; expected another time, or another "
+            "parametrization",
+        )
+        return (alpha, sigma), (a, b), whole
+
+
+def _noise(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
+    alpha = schedule.alpha(t)
+    return torch.zeros_like(alpha), torch.ones_like(alpha)
+
+
+def _clean(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
+    zero, one = _noise(schedule, t)
+    return one, zero
+
+
+def _v(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
+    alpha, sigma = schedule.levels(t)
+    return -sigma, alpha
+
+
+# The noise (Ho et al. 2020), the clean point, v (Salimans & Ho 2022, section 4), and the velocity
+# dx/dt of a path on which x_0 and the noise stay (Lipman et al. 2023, eq. 21).
+PARAMETRIZATIONS = {
+    kind.name: kind
+    for kind in (
+        Parametrization("eps", _noise),
+        Parametrization("x0", _clean),
+        Parametrization("v", _v),
+        Parametrization("flow", Schedule.rates),
+    )
+}
+
+
+def parametrization(name: str) -> Parametrization:
+    """The one of this name.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones.
+    """
+    require_known(name, "parametrization", PARAMETRIZATIONS)
+    return PARAMETRIZATIONS[name]
