@@ -84,8 +84,10 @@ USES = [
     Use(schedules.VarianceExploding, {"T": 20.0, "least": 0.1}),
     Use(ExactDenoiser, {"law": EXACT.law, "schedule": SCHEDULE}),
     Use(PointSet, {"points": Z}),
-    Use(NetworkDenoiser, {"network": UNET, "schedule": SCHEDULE, "kind": "eps"}),
-    Use(as_denoiser, {"function": abs, "schedule": SCHEDULE, "kind": "eps", "first": 1}),
+    Use(NetworkDenoiser, {"network": UNET, "schedule": SCHEDULE, "parametrization": "eps"}),
+    Use(
+        as_denoiser, {"function": abs, "schedule": SCHEDULE, "parametrization": "eps", "first": 1}
+    ),
     Use(EXACT.score, {"x": Z, "t": 3.0}),
     Use(EXACT.velocity, {"x": Z, "t": 3.0}),
     Use(EXACT.denoise, {"x": Z, "t": 3.0}),
@@ -171,8 +173,13 @@ CASES = [
     ),
     Case(lambda: NetworkDenoiser(torch.nn.Identity(), SCHEDULE), "network has no parameters"),
     Case(lambda: NetworkDenoiser(UNET, SCHEDULE, labels=[1]), "labels is [1]"),
-    Case(lambda: TOLD.condition({"smile": torch.tensor([1])})(LATENTS, 3.0), "for 2 points"),
-    Case(lambda: TOLD.condition({"smile": torch.ones(3).long()})(LATENTS, 3.0), "for 2 points"),
+    Case(
+        lambda: TOLD.condition({"smile": torch.tensor([1])}).noise(LATENTS, 3.0), "for 2 points"
+    ),
+    Case(
+        lambda: TOLD.condition({"smile": torch.ones(3).long()}).noise(LATENTS, 3.0),
+        "for 2 points",
+    ),
     Case(lambda: ddim(EXACT, Z, [20.0, 1e-14, 0.0]), "steps holds the time 1e-14"),
     Case(lambda: invert(EXACT, Z, [20.0, 1e-14, 0.0]), "steps holds the time 1e-14"),
     Case(lambda: TOLD.condition({"smile": 2}), "label smile is 2; expected whole"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffot.denoisers.denoiser import Denoiser, amplitudes, levels
-from diffot.denoisers.parametrization import Parametrization, parametrization
+from diffot.denoisers.parametrization import PARAMETRIZATIONS, Parametrization
 from diffot.errors import (
     as_classes,
     as_tensor,
@@ -46,7 +46,7 @@ class NetworkDenoiser(_Answering):
         network: a module called with :math:`x / \sqrt{\alpha_t^2 + \sigma_t^2}`, shape (B, *d),
             the time as :meth:`~diffot.processes.schedules.Schedule.network_time` tells it, shape
             (B,), and, if it is conditional, the labels; all in the network's own type.
-        kind: what the network answers with, a name in
+        parametrization: what the network answers with, a name in
             :data:`~diffot.denoisers.parametrization.PARAMETRIZATIONS`.
         labels: for a conditional network, the classes to draw; see :meth:`condition`.
     """
@@ -55,7 +55,7 @@ class NetworkDenoiser(_Answering):
         self,
         network: nn.Module,
         schedule: Schedule,
-        kind: str = "eps",
+        parametrization: str = "eps",
         labels: Mapping[str, int | Tensor] | None = None,
     ):
         require_type(network, nn.Module, "network", "a torch.nn.Module")
@@ -64,8 +64,9 @@ class NetworkDenoiser(_Answering):
             "network has no parameters, whose type and device x is given; use as_denoiser",
         )
         require_type(schedule, Schedule, "schedule", "a Schedule")
+        require_known(parametrization, "parametrization", PARAMETRIZATIONS)
         self.network, self.schedule = network, schedule
-        self.parametrization = parametrization(kind)
+        self.parametrization = PARAMETRIZATIONS[parametrization]
         self.labels = {} if labels is None else self._checked(labels)
 
     def condition(self, labels: Mapping[str, int | Tensor]) -> NetworkDenoiser:
@@ -130,9 +131,11 @@ class NetworkDenoiser(_Answering):
 
 
 class _FunctionDenoiser(_Answering):
-    def __init__(self, function: Callable, schedule: Schedule, kind: str, first: int):
+    def __init__(
+        self, function: Callable, schedule: Schedule, parametrization: Parametrization, first: int
+    ):
         self.function, self.schedule, self.first = function, schedule, first
-        self.parametrization = parametrization(kind)
+        self.parametrization = parametrization
 
     def _answer(self, x: Tensor, t: Time) -> Tensor:
         require_batch(x)
@@ -146,7 +149,7 @@ class _FunctionDenoiser(_Answering):
 def as_denoiser(
     function: Callable[[Tensor, Time], Tensor],
     schedule: Schedule,
-    kind: str = "eps",
+    parametrization: str = "eps",
     first: int = 1,
 ) -> Denoiser:
     r"""Lift any function ``(x, t) -> answer``, a model of another library say, to a denoiser.
@@ -158,14 +161,15 @@ def as_denoiser(
     Args:
         function: called with x of shape (B, *d) and the time; returns its answer, of the shape of
             x. Samplers hand x over in float32 or float64, which a model in bfloat16 converts.
-        kind: what it answers with, a name in
+        parametrization: what it answers with, a name in
             :data:`~diffot.denoisers.parametrization.PARAMETRIZATIONS`: the noise, ``"eps"``.
         first: what the function calls the first noisy level: 1 as here, or 0.
     """
     require_type(function, Callable, "function", "a function (x, t) -> answer")
     require_type(schedule, Schedule, "schedule", "a Schedule")
+    require_known(parametrization, "parametrization", PARAMETRIZATIONS)
     first = as_whole_number(first, "first", 0, 1)
-    return _FunctionDenoiser(function, schedule, kind, first)
+    return _FunctionDenoiser(function, schedule, PARAMETRIZATIONS[parametrization], first)
 
 
 def _require_answer(output: object, x: Tensor, model: str) -> None:

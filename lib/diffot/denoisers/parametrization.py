@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from diffot.denoisers.denoiser import amplitudes
-from diffot.errors import require, require_known
+from diffot.errors import require
 from diffot.laws.law import beside
 from diffot.processes.schedules import Schedule, Time
 
@@ -94,13 +94,3 @@ PARAMETRIZATIONS = {
         Parametrization("flow", Schedule.rates),
     )
 }
-
-
-def parametrization(name: str) -> Parametrization:
-    """The one of this name.
-
-    Raises:
-        ValueError: for an unknown name, with the nearest known ones.
-    """
-    require_known(name, "parametrization", PARAMETRIZATIONS)
-    return PARAMETRIZATIONS[name]

@@ -131,10 +131,11 @@ def levels(n: int, alpha: Level, sigma: Level) -> tuple[Tensor, Tensor]:
     checked = []
     for name, level in (("alpha", alpha), ("sigma", sigma)):
         level = as_tensor(level, name, torch.float64)
-        if level.shape not in ((), (n,)) or not bool((level >= 0).all()):
+        in_range = (level >= 0) & (level < math.inf)
+        if level.shape not in ((), (n,)) or not bool(in_range.all()):
             raise ValueError(
-                f"{name} is {level.tolist()!s:.60} for {n} points; expected one number of at "
-                "least 0, or one for each point"
+                f"{name} is {level.tolist()!s:.60} for {n} points; expected one finite number of "
+                "at least 0, or one for each point"
             )
         checked.append(level)
     require(

@@ -5,7 +5,7 @@ import torch
 
 from diffot.denoisers.exact import ExactDenoiser
 from diffot.denoisers.network import as_denoiser
-from diffot.denoisers.parametrization import PARAMETRIZATIONS, parametrization
+from diffot.denoisers.parametrization import PARAMETRIZATIONS
 from diffot.processes import schedules
 
 KINDS = [
@@ -18,7 +18,7 @@ KINDS = [
 @pytest.mark.parametrize("schedule", KINDS, ids=lambda s: s.name)
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_targets_are_read_as_what_they_were_made_of(schedule, name, generator):
-    kind = parametrization(name)
+    kind = PARAMETRIZATIONS[name]
     x_0, noise = torch.randn(2, 30, 3, dtype=torch.float64, generator=generator)
     t = schedule.draw_times(30, generator) * 0.9
     alpha, sigma = (level[:, None] for level in schedule.levels(t))

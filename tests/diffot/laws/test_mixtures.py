@@ -180,7 +180,7 @@ def test_bad_points_and_levels_are_refused(oblique):
         oblique.log_prob(torch.zeros(3))
     with pytest.raises(ValueError, match="NaN"):
         oblique.posterior_mean(torch.full((1, 2), float("nan")), 0.8, 0.6)
-    with pytest.raises(ValueError, match="one number of at least 0"):
+    with pytest.raises(ValueError, match="one finite number of at least 0"):
         oblique.posterior_mean(torch.zeros(3, 2), -0.1, 1.0)
     with pytest.raises(ValueError, match="one for each point"):
         oblique.posterior_mean(torch.zeros(3, 2), torch.tensor([0.5, 0.5]), 1.0)
