@@ -1,0 +1,64 @@
+"""The diffusion run backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from diffot.denoisers.denoiser import Denoiser
+from diffot.errors import require, require_generator
+from diffot.samplers.steps import as_start, noise_like, path
+
+
+def euler_maruyama(
+    denoiser: Denoiser,
+    x_T: Tensor,
+    generator: torch.Generator,
+    steps: int | Sequence[float] = 1000,
+) -> Tensor:
+    r"""The Euler-Maruyama method for the reverse diffusion (Song et al. 2021b, eq. 6).
+
+    The diffusion :math:`dx = f x\,dt + g\,dW` has the same laws as
+
+    .. math:: dx = \big(f x - g^2 \nabla \log p_t(x)\big)\,dt + g\,d\bar W
+
+    run from T down to 0, :math:`\bar W` being Brownian motion in that direction. From time t to
+    the next time s,
+
+    .. math:: x_s = x_t - (t - s) \big(f x_t - g^2 \nabla \log p_t(x_t)\big)
+              + g \sqrt{t - s}\, z, \qquad z \sim N(0, I),
+
+    with f and g at t, and no noise in the last step. Expectations converge at first order in the
+    steps. (:func:`~diffot.samplers.ddpm.ddpm` has the same limit, and takes the law of x_s given
+    x_t and the denoised point exactly, which allows larger steps.)
+
+    Args:
+        x_T: starting noise, shape (B, *d).
+        generator: source of the noise z.
+        steps: as in :func:`~diffot.samplers.ddim.ddim`.
+
+    Returns:
+        Points at the last time, shape (B, *d).
+
+    Raises:
+        ValueError: for a bad start or steps, a missing generator, or a first time at which no
+            data are left, where f is infinite.
+    """
+    x = as_start(denoiser, x_T)
+    require_generator(generator)
+    times, levels = path(denoiser.schedule, steps)
+    require(
+        levels[0][0] > 0,
+        f"steps begin at {times[0]:.6g}, where no data are left and the diffusion is infinitely "
+        "fast; expected times from below it on",
+    )
+    pulls, spreads = (
+        c.tolist() for c in denoiser.schedule.sde(torch.tensor(times[:-1]).double())
+    )
+    for t, s, pull, spread in zip(times, times[1:], pulls, spreads):
+        x = x - (t - s) * (pull * x - spread * denoiser.score(x, t))
+        if s != times[-1]:
+            x = x + (spread * (t - s)) ** 0.5 * noise_like(x, generator)
+    return x.to(x_T.dtype)
