@@ -12,6 +12,7 @@ from chapters.random_densities import discretized, visibility
 from diffot.denoisers.exact import ExactDenoiser
 from diffot.flows import density_flow, flow
 from diffot.laws import densities, mixtures, toy
+from diffot.laws.quasi_random import quasi_normal
 from diffot.measures import evaluation
 from diffot.processes import schedules
 from diffot.transport import rearrangement, semidiscrete
@@ -128,7 +129,7 @@ USES = [
     Use(LAW.posterior_mean, {"x": X, "alpha": 0.8, "sigma": 0.6}, LEVELS),
     Use(LAW.posterior_covariance, {"x": X, "alpha": 0.8, "sigma": 0.6}, LEVELS),
     Use(LAW.posterior, {"x": X[0], "alpha": 0.8, "sigma": 0.6}),
-    Use(mixtures.quasi_normal, {"n": 4, "dim": 2, "generator": GENERATOR}),
+    Use(quasi_normal, {"n": 4, "dim": 2, "generator": GENERATOR}),
     Use(
         mixtures.equal_mixture,
         {"means": X[:2], "variances": 0.5},
@@ -288,6 +289,6 @@ def test_bad_calls_say_what_is_wrong(case):
 
 def test_whole_numbers_of_other_libraries_serve():
     assert len(LAW.sample(np.int64(3), GENERATOR)) == 3
-    assert len(mixtures.quasi_normal(torch.tensor(4), np.int32(2), GENERATOR)) == 4
+    assert len(quasi_normal(torch.tensor(4), np.int32(2), GENERATOR)) == 4
     assert transport_cost(X, Y, np.int64(2)) == transport_cost(X, Y)
     assert len(density_flow.encode(DENSITY, X, 0.1, 1e-4, np.int64(64))) == 6

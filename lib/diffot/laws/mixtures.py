@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from scipy.stats import qmc
 from torch import Tensor
 
 from diffot.errors import (
@@ -203,24 +201,6 @@ class GaussianMixture(Law):
     def _back(self, rotated: Tensor) -> Tensor:
         """Sum over the components of vectors (B, K, d) given in their own axes; (B, d)."""
         return rotated.flatten(1) @ self._all_axes
-
-
-def quasi_normal(n: int, dim: int, generator: torch.Generator) -> Tensor:
-    """Points spread evenly like N(0, I): a scrambled Sobol sequence through the normal quantiles.
-
-    Averages over them come out nearer to the expectation than over independent draws. Their
-    error is estimated from several calls: each scrambling is independent of the others.
-
-    Args:
-        n: number of points, best a power of two.
-
-    Returns:
-        float64, shape (n, dim).
-    """
-    n, dim = as_whole_number(n, "n", least=1), as_whole_number(dim, "dim", least=1)
-    require_generator(generator)
-    seed = int(torch.randint(2**31, (1,), generator=generator))
-    return torch.from_numpy(qmc.MultivariateNormalQMC(np.zeros(dim), rng=seed).random(n))
 
 
 def equal_mixture(

@@ -138,15 +138,6 @@ def test_mode_is_the_nearest_center_of_separate_modes(generator):
     assert torch.equal(law.mode(x), torch.cdist(x, law.means).argmin(1))
 
 
-def test_quasi_normal_points_are_more_even_than_random_ones(generator):
-    error = [
-        abs(float((mixtures.quasi_normal(1024, 2, generator) ** 2).mean()) - 1) for _ in range(5)
-    ]
-    assert max(error) < 0.3 * (2 / 2048) ** 0.5  # a third of one standard error of random draws
-    first, second = (mixtures.quasi_normal(8, 2, generator) for _ in range(2))
-    assert not torch.equal(first, second)
-
-
 def test_thesis_mixtures_are_those_of_its_tables():
     asymmetric = mixtures.thesis_mixture("Low2DASymMix")
     assert asymmetric.means.tolist() == [[3, 3], [-5, 5], [-5, -5], [5, -5]]
