@@ -78,8 +78,8 @@ def levels(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
     return alpha, sigma
 
 
-def amplitudes(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
-    """The same, at times that have noise, shaped to multiply x and in its type.
+def noisy_levels(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
+    """The same, at times that have noise.
 
     Raises:
         TypeError, ValueError: as :func:`levels`, and at t = 0.
@@ -90,4 +90,10 @@ def amplitudes(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
         "t is 0, where there is no noise to be told from the data; "
         f"expected 0 < t <= T = {schedule.T}",
     )
+    return alpha, sigma
+
+
+def amplitudes(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
+    """The same, shaped to multiply x and in its type."""
+    alpha, sigma = noisy_levels(schedule, x, t)
     return beside(alpha, x), beside(sigma, x)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from diffot.denoisers.denoiser import Denoiser, amplitudes, levels
+from diffot.denoisers.denoiser import Denoiser, levels, noisy_levels
 from diffot.errors import require_type
-from diffot.laws.law import Law
+from diffot.laws.law import Law, beside
 from diffot.processes.schedules import Schedule, Time
 
 
@@ -27,11 +27,11 @@ class ExactDenoiser(Denoiser):
     def noise(self, x: Tensor, t: Time) -> Tensor:
         # in float64: in half precision the score may overflow where the noise does not
         wide = x.double() if isinstance(x, Tensor) else x
-        return (-amplitudes(self.schedule, wide, t)[1] * self.score(wide, t)).to(x)
+        alpha, sigma = noisy_levels(self.schedule, wide, t)
+        return (-beside(sigma, wide) * self.law.score(wide, alpha, sigma)).to(x)
 
     def score(self, x: Tensor, t: Time) -> Tensor:
-        amplitudes(self.schedule, x, t)
-        return self.law.score(x, *levels(self.schedule, x, t))
+        return self.law.score(x, *noisy_levels(self.schedule, x, t))
 
     def prior(self) -> Law:
         """The true law of x_T, in whose place samplers usually take a centered Gaussian."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from diffot.denoisers.denoiser import Denoiser, amplitudes, levels
+from diffot.denoisers.denoiser import Denoiser, levels, noisy_levels
 from diffot.denoisers.parametrization import PARAMETRIZATIONS, Parametrization
 from diffot.errors import (
     as_classes,
@@ -139,7 +139,7 @@ class _FunctionDenoiser(_Answering):
 
     def _answer(self, x: Tensor, t: Time) -> Tensor:
         require_batch(x)
-        amplitudes(self.schedule, x, t)
+        noisy_levels(self.schedule, x, t)
         t = t if isinstance(t, (int, float)) else torch.as_tensor(t)
         output = self.function(x, t - 1 + self.first)
         _require_answer(output, x, "function")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffot.denoisers.denoiser import amplitudes
+from diffot.denoisers.denoiser import noisy_levels
 from diffot.errors import require
 from diffot.laws.law import beside
 from diffot.processes.schedules import Schedule, Time
@@ -26,16 +26,17 @@ from diffot.processes.schedules import Schedule, Time
 class Parametrization:
     """A kind of answer.
 
-    ``coefficients(schedule, t)`` are a_t and b_t, each of the shape of t.
+    ``coefficients(schedule, t, alpha, sigma)`` are a_t and b_t, float64 of the shape of t, where
+    alpha and sigma are the schedule's at t.
     """
 
     name: str
-    coefficients: Callable[[Schedule, Time], tuple[Tensor, Tensor]]
+    coefficients: Callable[[Schedule, Time, Tensor, Tensor], tuple[Tensor, Tensor]]
 
     def target(self, schedule: Schedule, x_0: Tensor, noise: Tensor, t: Time) -> Tensor:
         """What a network is to answer at x_t, for clean points and noise of shape (B, *d)."""
-        a, b = (beside(factor, x_0) for factor in self.coefficients(schedule, t))
-        return a * x_0 + b * noise
+        a, b = self.coefficients(schedule, t, *schedule.levels(t))
+        return beside(a, x_0) * x_0 + beside(b, x_0) * noise
 
     def denoise(self, schedule: Schedule, x: Tensor, output: Tensor, t: Time) -> Tensor:
         """The clean point in x, shape (B, *d), that an answer of this kind says.
@@ -43,7 +44,7 @@ class Parametrization:
         Raises:
             ValueError: where it says nothing about it: the noise does not, where x is noise only.
         """
-        (_, sigma), (_, b), whole = self._factors(schedule, x, t)
+        _, sigma, _, b, whole = self._factors(schedule, x, t)
         return (b * x - sigma * output) / whole
 
     def noise(self, schedule: Schedule, x: Tensor, output: Tensor, t: Time) -> Tensor:
@@ -52,12 +53,13 @@ class Parametrization:
         Raises:
             ValueError: as :meth:`denoise`.
         """
-        (alpha, _), (a, _), whole = self._factors(schedule, x, t)
+        alpha, _, a, _, whole = self._factors(schedule, x, t)
         return (alpha * output - a * x) / whole
 
-    def _factors(self, schedule: Schedule, x: Tensor, t: Time) -> tuple:
-        alpha, sigma = amplitudes(schedule, x, t)
-        a, b = (beside(factor, x) for factor in self.coefficients(schedule, t))
+    def _factors(self, schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, ...]:
+        """alpha, sigma, a, b and the denominator, shaped to multiply x."""
+        alpha, sigma = noisy_levels(schedule, x, t)
+        a, b = self.coefficients(schedule, t, alpha, sigma)
         whole = alpha * b - sigma * a
         require(
             bool((whole != 0).all()),
@@ -65,22 +67,7 @@ class Parametrization:
             "does not say what the clean point is; expected another time, or another "
             "parametrization",
         )
-        return (alpha, sigma), (a, b), whole
-
-
-def _noise(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
-    alpha = schedule.alpha(t)
-    return torch.zeros_like(alpha), torch.ones_like(alpha)
-
-
-def _clean(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
-    zero, one = _noise(schedule, t)
-    return one, zero
-
-
-def _v(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
-    alpha, sigma = schedule.levels(t)
-    return -sigma, alpha
+        return tuple(beside(factor, x) for factor in (alpha, sigma, a, b, whole))
 
 
 # The noise (Ho et al. 2020), the clean point, v (Salimans & Ho 2022, section 4), and the velocity
@@ -88,9 +75,9 @@ def _v(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
 PARAMETRIZATIONS = {
     kind.name: kind
     for kind in (
-        Parametrization("eps", _noise),
-        Parametrization("x0", _clean),
-        Parametrization("v", _v),
-        Parametrization("flow", Schedule.rates),
+        Parametrization("eps", lambda schedule, t, alpha, sigma: (0 * alpha, 0 * alpha + 1)),
+        Parametrization("x0", lambda schedule, t, alpha, sigma: (0 * alpha + 1, 0 * alpha)),
+        Parametrization("v", lambda schedule, t, alpha, sigma: (-sigma, alpha)),
+        Parametrization("flow", lambda schedule, t, alpha, sigma: schedule.rates(t)),
     )
 }

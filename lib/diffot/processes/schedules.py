@@ -172,6 +172,9 @@ class Schedule(ABC):
         return math.hypot(*(float(level) for level in self.levels(self.T)))
 
     def _checked(self, t: Time) -> Tensor:
+        # samplers ask for one time at every step: a shortcut
+        if type(t) in (int, float) and 0 <= t <= self.T:
+            return torch.tensor(t, dtype=torch.float64)
         t = as_tensor(t, "t", torch.float64)
         if not bool(((t >= 0) & (t <= self.T)).all()):
             raise ValueError(
@@ -229,7 +232,7 @@ class VariancePreserving(Schedule):
         return self.T
 
     def levels(self, t: Time) -> tuple[Tensor, Tensor]:
-        # samplers ask for one whole time at every step: look it up at once
+        # as they do for one whole time
         if type(t) in (int, float) and 0 <= t <= self.T and t == int(t):
             variance = self.alpha_bar[int(t)]
             return variance.sqrt(), (1 - variance).sqrt()
