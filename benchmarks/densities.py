@@ -11,7 +11,7 @@ import torch
 from bookkit.sweeps import sweep
 from chapters.random_densities import visibility
 from diffot import seeds
-from diffot.flows import density_flow
+from diffot.flows.density import DensityFlow
 from diffot.laws import densities
 from diffot.transport.assignment import optimal_assignment
 
@@ -33,24 +33,24 @@ def main() -> None:
     draws = seeds.generator(0, "benchmark of densities")
     law = densities.random_density("compact", draws)
     x = law.sample(10_000, draws)
-    reference = density_flow.encode(law, x[:200], tolerance=1e-12, nodes=512)
+    reference = DensityFlow(law, tolerance=1e-12, nodes=512).encode(x[:200])
 
     print(f"encoder of a mixture of {len(law.a1)}, one thread")
     for n in (1250, 2500, 5000, 10_000):
-        print(f"  {n:6d} points: {seconds(lambda n=n: density_flow.encode(law, x[:n])):6.2f} s")
+        print(f"  {n:6d} points: {seconds(lambda n=n: DensityFlow(law).encode(x[:n])):6.2f} s")
     for nodes in (80, 160, 320, 640):
-        time_taken = seconds(lambda m=nodes: density_flow.encode(law, x[:2500], nodes=m))
-        off = density_flow.encode(law, x[:200], nodes=nodes) - reference
+        time_taken = seconds(lambda m=nodes: DensityFlow(law, nodes=m).encode(x[:2500]))
+        off = DensityFlow(law, nodes=nodes).encode(x[:200]) - reference
         error = off.square().sum(1).mean().sqrt()
         print(f"  {nodes:4d} nodes: {time_taken:6.2f} s, error {error:.0e}")
     for tolerance in (1e-4, 1e-6, 1e-8, 1e-10):
-        time_taken = seconds(lambda t=tolerance: density_flow.encode(law, x[:2500], tolerance=t))
-        off = density_flow.encode(law, x[:200], tolerance=tolerance) - reference
+        time_taken = seconds(lambda t=tolerance: DensityFlow(law, tolerance=t).encode(x[:2500]))
+        off = DensityFlow(law, tolerance=tolerance).encode(x[:200]) - reference
         error = off.square().sum(1).mean().sqrt()
         print(f"  tolerance {tolerance:.0e}: {time_taken:6.2f} s, error {error:.0e}")
 
     print("optimal assignment, from scratch and from the pairs of the map")
-    codes = density_flow.encode(law, x)
+    codes = DensityFlow(law).encode(x)
     for n in (1250, 2500, 5000):
         scratch, near = (
             seconds(lambda n=n, g=g: optimal_assignment(x[:n], codes[:n], guess=g))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from chapters.random_densities.discretized import linear_in_time, runge_kutta, tabulated
-from diffot.flows.density_flow import encode, exact_score
+from diffot.flows.density import DensityFlow
 from diffot.laws.densities import QuarticMixture
 
 
@@ -68,7 +68,7 @@ def rms(error):
 
 
 def test_steps_are_of_fourth_order(law, x):
-    score, exact = exact_score(law, nodes=320), encode(law, x, 1.0, 1e-12, nodes=320)
+    score, exact = DensityFlow(law, nodes=320).score, DensityFlow(law, 1.0, 1e-12, 320).encode(x)
     errors = [rms(runge_kutta(score, x, grid(1.0, n)) - exact) for n in (32, 64, 128)]
     assert errors[-1] < 1e-7
     assert 3.7 < order(errors) < 4.4
@@ -90,7 +90,7 @@ def test_one_gaussian_there_and_back(gaussian):
 
 
 def test_steps_of_any_length(law, x):
-    score, exact = exact_score(law), encode(law, x, 1.0, 1e-12)
+    score, exact = DensityFlow(law).score, DensityFlow(law, 1.0, 1e-12).encode(x)
     graded = [(k / 40) ** 2 for k in range(41)]
     assert rms(runge_kutta(score, x, graded) - exact) < 1e-5
 
@@ -100,8 +100,8 @@ def test_steps_of_any_length(law, x):
 
 def test_interpolation_in_time_is_of_second_order(law, x):
     """Along a path, with steps that end where the pieces do."""
-    score = exact_score(law)
-    exact, errors = encode(law, x, 1.0, 1e-12), []
+    score = DensityFlow(law).score
+    exact, errors = DensityFlow(law, 1.0, 1e-12).encode(x), []
     for n in (8, 16, 32, 64):
         path = runge_kutta(linear_in_time(score, grid(1.0, n)), x, grid(1.0, 2 * n))
         errors.append(rms(path - exact))
@@ -125,8 +125,8 @@ def test_interpolation_in_time_meets_the_score_and_is_straight_between():
 
 @pytest.mark.parametrize("time", [0.0, 0.3, 1.5])
 def test_a_table_is_of_second_order_in_its_spacing(law, time):
-    x = encode(law, law.sample(200, torch.Generator().manual_seed(3)), time)
-    exact = exact_score(law)(x, time)
+    x = DensityFlow(law, time).encode(law.sample(200, torch.Generator().manual_seed(3)))
+    exact = DensityFlow(law).score(x, time)
     errors = [rms(tabulated(law, n, 8.0)(x, time) - exact) for n in (33, 65, 129, 257)]
     assert errors[-1] < 3e-3
     assert 1.7 < order(errors) < 2.3
@@ -155,7 +155,7 @@ def test_a_table_does_not_depend_on_the_order_of_the_times(law, x):
 
 
 def test_bad_input_is_named(law):
-    point, score = torch.zeros(1, 2), exact_score(law)
+    point, score = torch.zeros(1, 2), DensityFlow(law).score
     with pytest.raises(ValueError, match=r"times has shape \(1,\); expected at least two"):
         runge_kutta(score, point, [0.0])
     with pytest.raises(ValueError, match=r"shape \(1, 3\); expected \(B, 2\)"):

@@ -13,7 +13,8 @@ from chapters.random_densities.visibility import (
     measure_mixture,
     random_gaussian_mixture,
 )
-from diffot.flows import density_flow, flow
+from diffot.flows.density import DensityFlow
+from diffot.flows.exact import ExactFlow
 from diffot.laws.densities import QuarticMixture, random_density
 from diffot.laws.mixtures import GaussianMixture
 from diffot.seeds import generator
@@ -89,7 +90,7 @@ def asymmetry_and_folds(mixture, reach=5.0, spacing=0.1):
     line = torch.arange(-reach, reach + spacing / 2, spacing, dtype=torch.float64)
     z = torch.cartesian_prod(line, line)
     mass = torch.exp(-(z**2).sum(1) / 2)
-    jacobian = flow.jacobian(mixture, z, 1e-8).numpy()
+    jacobian = ExactFlow(mixture, 1e-8).jacobian(z).numpy()
     turned = np.abs(jacobian[:, 0, 1] - jacobian[:, 1, 0]) * math.sqrt(2)
     share = turned / np.sqrt((jacobian**2).sum((1, 2)))
     off = (jacobian[:, 0, 1] + jacobian[:, 1, 0]) / 2
@@ -109,7 +110,7 @@ def test_a_row_belongs_to_its_density(family):
     law = random_density(family, draws)
     x = law.sample(400, draws)
     assert row["components"] == len(law.a1)
-    require_sample_columns(row, x, density_flow.encode(law, x, tolerance=1e-10, nodes=256))
+    require_sample_columns(row, x, DensityFlow(law, tolerance=1e-10, nodes=256).encode(x))
     assert row["map_error"] < 1e-5
 
 
@@ -119,17 +120,16 @@ def test_a_bent_density_is_measured_as_the_flow_of_mixtures_says(monkeypatch):
     row = measure_density("compact", 0, 0)
     law = as_density(SMOOTH)
     x = law.sample(400, generator(0, "compact density 0"))
-    codes = flow.decode(
-        SMOOTH.marginal(math.exp(-8), (1 - math.exp(-16)) ** 0.5), flow.encode(SMOOTH, x)
-    )
+    later = SMOOTH.marginal(math.exp(-8), (1 - math.exp(-16)) ** 0.5)
+    codes = ExactFlow(later).decode(ExactFlow(SMOOTH).encode(x))
     require_sample_columns(row, x, codes)
     asymmetry, folded = asymmetry_and_folds(SMOOTH)
     assert row["asymmetry"] == pytest.approx(asymmetry, rel=0.01)
     assert row["folded"] == pytest.approx(folded, abs=1e-3)
-    exact = rearrange(lambda z: flow.decode_with_jacobian(SMOOTH, z, 1e-8), spacing=0.25)
+    exact = rearrange(ExactFlow(SMOOTH, 1e-8).decode_with_jacobian, spacing=0.25)
     assert row["population"] == pytest.approx(exact.relative_excess, rel=0.05)
     assert row["certified"] == 1 and row["gain"] > 0 and 2 <= row["cycle"] <= 300
-    missed = (density_flow.encode(law, x) - codes)[:200].square().sum(1).mean().sqrt()
+    missed = (DensityFlow(law).encode(x) - codes)[:200].square().sum(1).mean().sqrt()
     assert row["map_error"] == pytest.approx(float(missed), rel=0.1)
 
 
@@ -155,9 +155,9 @@ def test_a_row_belongs_to_its_mixture(dim):
     law = random_gaussian_mixture(dim, draws)
     x = law.sample(400, draws)
     assert row["components"] == len(law.weights)
-    require_sample_columns(row, x, flow.encode(law, x))
+    require_sample_columns(row, x, ExactFlow(law).encode(x))
     z = torch.randn(3000, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    jacobian = flow.jacobian(law, z, 1e-8).numpy()
+    jacobian = ExactFlow(law, 1e-8).jacobian(z).numpy()
     turned = np.sqrt(((jacobian - jacobian.swapaxes(1, 2)) ** 2).sum((1, 2)))
     share = turned / np.sqrt((jacobian**2).sum((1, 2)))
     error = share.std() * math.sqrt(1 / 500 + 1 / 3000)
@@ -172,7 +172,7 @@ def test_a_folded_mixture(monkeypatch):
     fixed(monkeypatch, BENT)
     row = measure_mixture(2, 0, 0)
     x = BENT.sample(2500, generator(0, "mixture 0 in dimension 2"))
-    y = flow.encode(BENT, x)
+    y = ExactFlow(BENT).encode(x)
     require_sample_columns(row, x, y)
     assert row["unmoved_100"] < 1 and row["error_100"] > 0
     assert row["relative_error"] == row["excess_2500"] == pytest.approx(excess(x, y), abs=1e-8)

@@ -10,7 +10,8 @@ from misuse import Case, Use, check, expect, misuses
 
 from chapters.random_densities import discretized, visibility
 from diffot.denoisers.exact import ExactDenoiser
-from diffot.flows import density_flow, flow
+from diffot.flows.density import DensityFlow
+from diffot.flows.exact import ExactFlow
 from diffot.laws import densities, mixtures, toy
 from diffot.laws.quasi_random import quasi_normal
 from diffot.measures import evaluation
@@ -136,30 +137,19 @@ USES = [
         {"means": LOOSE, "variances": {"list", "vector"}},
     ),
     Use(mixtures.thesis_mixture, {"name": "Low1DMix"}, named={"name": "mixture"}),
+    Use(ExactFlow, {"law": LAW, "tolerance": 1e-6}),
     *(
-        Use(function, {"mixture": LAW, name: X, "tolerance": 1e-6})
-        for function, name in (
-            (flow.decode, "z"),
-            (flow.encode, "x"),
-            (flow.decode_with_jacobian, "z"),
-            (flow.jacobian, "z"),
-            (flow.log_likelihood, "x"),
-        )
+        Use(getattr(flow, method), {name: X})
+        for flow in (ExactFlow(LAW, 1e-6), DensityFlow(DENSITY, 0.5, 1e-4, 32))
+        for method, name in (("decode", "z"), ("encode", "x"), ("jacobian", "z"))
     ),
-    *(
-        Use(
-            function,
-            {"density": DENSITY, name: X, "time": 0.5, "tolerance": 1e-4, "nodes": 32, **more},
-            {"time": {"infinity"}},
-        )
-        for function, name, more in (
-            (density_flow.encode, "x", {}),
-            (density_flow.decode, "z", {}),
-            (density_flow.decode_with_jacobian, "z", {"step": 1e-4}),
-        )
+    Use(ExactFlow(LAW, 1e-6).log_likelihood, {"x": X}),
+    Use(
+        DensityFlow,
+        {"density": DENSITY, "time": 0.5, "tolerance": 1e-4, "nodes": 32},
+        {"time": {"infinity"}},
     ),
-    Use(density_flow.exact_score, {"density": DENSITY, "nodes": 32}),
-    Use(density_flow.exact_score(DENSITY, 32), {"x": X, "time": 0.5}, {"time": {"infinity"}}),
+    Use(DensityFlow(DENSITY, nodes=32).score, {"x": X, "time": 0.5}, {"time": {"infinity"}}),
     Use(discretized.runge_kutta, {"score": still, "x": X, "times": (0.0, 0.1)}),
     Use(discretized.linear_in_time, {"score": still, "times": (0.0, 0.1)}),
     Use(discretized.linear_in_time(still, (0.0, 1.0)), {"x": X, "t": 0.5}, {"x": {"all"}}),
@@ -291,4 +281,4 @@ def test_whole_numbers_of_other_libraries_serve():
     assert len(LAW.sample(np.int64(3), GENERATOR)) == 3
     assert len(quasi_normal(torch.tensor(4), np.int32(2), GENERATOR)) == 4
     assert transport_cost(X, Y, np.int64(2)) == transport_cost(X, Y)
-    assert len(density_flow.encode(DENSITY, X, 0.1, 1e-4, np.int64(64))) == 6
+    assert len(DensityFlow(DENSITY, 0.1, 1e-4, np.int64(64)).encode(X)) == 6

@@ -3,7 +3,7 @@ r"""The probability flow with the discretizations of Khrulkov et al. (2023, sect
 They follow :math:`dx/dt = -x - \nabla \log p_t(x)` with 256 uniform steps of the classical
 Runge-Kutta method, from a score that is tabulated: finite differences of :math:`\log p_t` on a
 square grid, interpolated linearly in space and time. Each of these choices can be made here by
-itself, to see what it costs. :mod:`diffot.flows.density_flow` makes none of them.
+itself, to see what it costs. :mod:`diffot.flows.density` makes none of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from diffot.errors import (
     require_points,
     require_type,
 )
-from diffot.flows.density_flow import Density
+from diffot.flows.density import Density
 
 Score = Callable[[Tensor, float], Tensor]  # points (B, 2) and a time, to (B, 2)
 

@@ -22,13 +22,13 @@ Each function here measures one random law in many ways and returns one row of a
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from diffot.errors import as_whole_number, require_generator, require_known
-from diffot.flows import density_flow, flow
+from diffot.flows.density import DensityFlow
+from diffot.flows.exact import ExactFlow
 from diffot.laws.densities import FAMILIES, QuarticMixture, random_density
 from diffot.laws.mixtures import GaussianMixture
 from diffot.seeds import generator
@@ -57,13 +57,14 @@ def measure_density(family: str, index: int, seed: int) -> dict:
     """
     density, draws = _density(family, index, seed)
     x = density.sample(CLOUD, draws)
-    codes = density_flow.encode(density, x)
-    finer = density_flow.encode(density, x[:200], tolerance=1e-11, nodes=320)
+    codes = DensityFlow(density).encode(x)
+    finer = DensityFlow(density, tolerance=1e-11, nodes=320).encode(x[:200])
 
+    rough = DensityFlow(density, tolerance=1e-6)
     grid: list[tuple[Tensor, Tensor]] = []
 
     def on_grid(z: Tensor) -> tuple[Tensor, Tensor]:
-        ends, jacobians = density_flow.decode_with_jacobian(density, z, tolerance=1e-6)
+        ends, jacobians = rough.decode_with_jacobian(z)
         grid.append((z, jacobians))
         return ends, jacobians
 
@@ -73,8 +74,8 @@ def measure_density(family: str, index: int, seed: int) -> dict:
     mass = mass / mass.sum()
     likely = latents.norm(dim=1) < 3
     certificate = find_certificate(
-        partial(density_flow.decode, density),
-        partial(density_flow.decode, density, tolerance=1e-10, nodes=256),
+        DensityFlow(density).decode,
+        DensityFlow(density, tolerance=1e-10, nodes=256).decode,
         latents[likely],
         jacobians[likely],
         most_points=20_000,
@@ -92,8 +93,8 @@ def measure_density(family: str, index: int, seed: int) -> dict:
 def measure_population(family: str, index: int, seed: int, spacing: float) -> dict:
     """The column ``population`` of one random density with another spacing of the grid."""
     density, _ = _density(family, index, seed)
-    on_grid = partial(density_flow.decode_with_jacobian, density, tolerance=1e-6)
-    finer = rearrange(on_grid, spacing=spacing, reach=_REACH)
+    flow = DensityFlow(density, tolerance=1e-6)
+    finer = rearrange(flow.decode_with_jacobian, spacing=spacing, reach=_REACH)
     return {"population_finer": finer.relative_excess}
 
 
@@ -137,12 +138,13 @@ def measure_mixture(dim: int, index: int, seed: int) -> dict:
     draws = _draws(f"mixture {{}} in dimension {dim}", index, seed)
     mixture = random_gaussian_mixture(dim, draws)
     x = mixture.sample(CLOUD, draws)
-    codes = flow.encode(mixture, x, tolerance=1e-8)
+    flow = ExactFlow(mixture, tolerance=1e-8)
+    codes = flow.encode(x)
     latents = torch.randn(500, dim, dtype=torch.float64, generator=draws)
-    jacobians = flow.jacobian(mixture, latents, tolerance=1e-8)
+    jacobians = flow.jacobian(latents)
     certificate = find_certificate(
-        partial(flow.decode, mixture, tolerance=1e-10),
-        partial(flow.decode, mixture),
+        ExactFlow(mixture, tolerance=1e-10).decode,
+        ExactFlow(mixture).decode,
         latents,
         jacobians,
         most_points=20_000,

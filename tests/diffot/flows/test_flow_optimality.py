@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffot.flows import flow
+from diffot.flows.exact import ExactFlow
 from diffot.laws.mixtures import GaussianMixture
 from diffot.transport.assignment import relative_excess_cost
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
@@ -16,21 +16,21 @@ few = settings(max_examples=12, deadline=None)
 
 def certificate(law, latent, jacobian, radius=0.05, points=None):
     return cycle_certificate(
-        lambda z: flow.decode(law, z, tolerance=1e-9),
+        ExactFlow(law, 1e-9).decode,
         latent,
         jacobian,
         radius,
         points,
-        refined=lambda z: flow.decode(law, z),
+        refined=ExactFlow(law).decode,
     )
 
 
 def find(law, latents):
     return find_certificate(
-        lambda z: flow.decode(law, z, tolerance=1e-10),
-        lambda z: flow.decode(law, z),
+        ExactFlow(law, 1e-10).decode,
+        ExactFlow(law).decode,
         latents,
-        flow.jacobian(law, latents, tolerance=1e-10),
+        ExactFlow(law, 1e-10).jacobian(latents),
     )
 
 
@@ -47,8 +47,8 @@ def test_no_certificate_for_single_gaussians(seed):
     covariance = root @ root.mT + 0.05 * torch.eye(2, dtype=torch.float64)
     law = GaussianMixture([1.0], torch.randn(1, 2, generator=generator), covariance[None])
     z = torch.randn(1, 2, dtype=torch.float64, generator=generator)
-    assert not certificate(law, z[0], flow.jacobian(law, z)[0], points=200).accepted
-    assert not certificate(law, z[0], turned(flow.jacobian(law, z)[0])).accepted
+    assert not certificate(law, z[0], ExactFlow(law).jacobian(z)[0], points=200).accepted
+    assert not certificate(law, z[0], turned(ExactFlow(law).jacobian(z)[0])).accepted
 
 
 @few
@@ -69,13 +69,13 @@ def test_no_certificate_for_product_laws(seed):
         torch.stack([torch.diag(torch.stack([spreads[0, i], spreads[1, j]])) for i, j in pairs]),
     )
     z = torch.randn(2, 2, dtype=torch.float64, generator=generator)
-    jacobians = flow.jacobian(law, z)
+    jacobians = ExactFlow(law).jacobian(z)
     assert jacobian_asymmetry(jacobians).max() < 1e-8
     for latent, jacobian in zip(z, jacobians):
         assert not certificate(law, latent, jacobian, points=100).accepted
         assert not certificate(law, latent, turned(jacobian)).accepted
     cloud = torch.randn(150, 2, dtype=torch.float64, generator=generator)
-    assert relative_excess_cost(cloud, flow.decode(law, cloud)) < 1e-12
+    assert relative_excess_cost(cloud, ExactFlow(law).decode(cloud)) < 1e-12
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -89,7 +89,7 @@ def test_a_certificate_and_an_excess_for_two_bent_gaussians(seed):
     latents = torch.randn(20, 2, dtype=torch.float64, generator=generator)
     assert find(law, latents).accepted
     z = torch.randn(800, 2, dtype=torch.float64, generator=generator)
-    assert relative_excess_cost(z, flow.decode(law, z)) > 0.005
+    assert relative_excess_cost(z, ExactFlow(law).decode(z)) > 0.005
 
 
 def test_a_certificate_for_a_mixture_that_is_nearly_gaussian():

@@ -8,8 +8,9 @@ import torch
 from scipy import linalg
 
 from chapters.random_densities.discretized import runge_kutta
-from diffot.flows import density_flow, flow
-from diffot.flows.density_flow import decode, decode_with_jacobian, encode, exact_score
+from diffot.flows import density
+from diffot.flows.density import DensityFlow
+from diffot.flows.exact import ExactFlow
 from diffot.laws.densities import QuarticMixture, random_density
 from diffot.laws.mixtures import GaussianMixture
 
@@ -57,9 +58,9 @@ def law(request):
 def test_infinite_time_agrees_with_the_flow_of_mixtures(pair):
     law, twin = pair
     x = law.sample(300, seeded(1))
-    assert largest(encode(law, x, math.inf, 1e-11) - flow.encode(twin, x)) < 1e-7
+    assert largest(DensityFlow(law, math.inf, 1e-11).encode(x) - ExactFlow(twin).encode(x)) < 1e-7
     z = normal(300, seed=2)
-    assert largest(decode(law, z, math.inf, 1e-11) - flow.decode(twin, z)) < 1e-7
+    assert largest(DensityFlow(law, math.inf, 1e-11).decode(z) - ExactFlow(twin).decode(z)) < 1e-7
 
 
 @pytest.mark.parametrize("time", [0.3, 2.0, 8.0])
@@ -68,9 +69,9 @@ def test_finite_time_agrees_with_the_flow_of_mixtures(pair, time):
     law, twin = pair
     x = law.sample(300, seeded(3))
     later = twin.marginal(math.exp(-time), (1 - math.exp(-2 * time)) ** 0.5)
-    expected = flow.decode(later, flow.encode(twin, x))
-    assert largest(encode(law, x, time, 1e-11) - expected) < 1e-7
-    assert largest(decode(law, expected, time, 1e-11) - x) < 1e-7
+    expected = ExactFlow(later).decode(ExactFlow(twin).encode(x))
+    assert largest(DensityFlow(law, time, 1e-11).encode(x) - expected) < 1e-7
+    assert largest(DensityFlow(law, time, 1e-11).decode(expected) - x) < 1e-7
 
 
 @pytest.mark.parametrize("time", [0.0, 0.4, 8.0, math.inf])
@@ -82,15 +83,15 @@ def test_one_gaussian_in_closed_form(time):
     later = alpha**2 * covariance + (1 - alpha**2) * np.eye(2)
     matrix = torch.from_numpy(linalg.sqrtm(later) @ linalg.inv(linalg.sqrtm(covariance)))
     expected = alpha * twin.means[0] + (x - twin.means[0]) @ matrix.T
-    assert largest(encode(law, x, time) - expected) < 1e-8
-    assert largest(decode(law, expected, time) - x) < 1e-8
+    assert largest(DensityFlow(law, time).encode(x) - expected) < 1e-8
+    assert largest(DensityFlow(law, time).decode(expected) - x) < 1e-8
 
 
 def test_jacobian_agrees_with_the_flow_of_mixtures(pair):
     law, twin = pair
     z = normal(100, seed=5)
-    x, jacobian = decode_with_jacobian(law, z, math.inf, 1e-9)
-    expected_x, expected = flow.decode_with_jacobian(twin, z)
+    x, jacobian = DensityFlow(law, math.inf, 1e-9).decode_with_jacobian(z)
+    expected_x, expected = ExactFlow(twin).decode_with_jacobian(z)
     assert largest(x - expected_x) < 1e-6
     assert largest(jacobian - expected) < 1e-5
 
@@ -100,7 +101,7 @@ def test_jacobian_agrees_with_the_flow_of_mixtures(pair):
 
 def test_determinant_is_the_ratio_of_densities(law):
     z = normal(200, seed=6)
-    x, jacobian = decode_with_jacobian(law, z, math.inf, 1e-9)
+    x, jacobian = DensityFlow(law, math.inf, 1e-9).decode_with_jacobian(z)
     log_normal = -(z**2).sum(1) / 2 - math.log(2 * math.pi)
     error = torch.linalg.slogdet(jacobian)[1] - (log_normal - law.log_prob(x))
     assert largest(error) < 1e-4
@@ -109,17 +110,18 @@ def test_determinant_is_the_ratio_of_densities(law):
 
 @pytest.mark.parametrize("time", [0.5, 8.0, math.inf])
 def test_decode_undoes_encode(law, time):
-    x = law.sample(500, seeded(7))
-    error = (decode(law, encode(law, x, time), time) - x).norm(dim=1)
+    x, flow = law.sample(500, seeded(7)), DensityFlow(law, time)
+    error = (flow.decode(flow.encode(x)) - x).norm(dim=1)
     assert float(error.square().mean().sqrt()) < 1e-5
 
 
 def test_defaults_are_accurate_and_finer_ones_more_so(law):
     x = law.sample(150, seeded(8))
-    fine = encode(law, x, tolerance=1e-12, nodes=320)
+    fine = DensityFlow(law, tolerance=1e-12, nodes=320).encode(x)
 
     def error(**settings):
-        return float((encode(law, x, **settings) - fine).square().sum(1).mean().sqrt())
+        off = DensityFlow(law, **settings).encode(x) - fine
+        return float(off.square().sum(1).mean().sqrt())
 
     assert error() < 1e-6
     by_tolerance = [error(tolerance=10.0**-k) for k in (3, 5, 7)]
@@ -132,8 +134,8 @@ def test_going_on_from_a_later_time_is_going_on(law):
     """dx/dt = -x - score in the plain coordinates, step by step, from time s to time t."""
     x = law.sample(100, seeded(9))
     times = np.linspace(0.2, 0.7, 101).tolist()
-    on = runge_kutta(exact_score(law), encode(law, x, 0.2, 1e-11), times)
-    assert largest(on - encode(law, x, 0.7, 1e-11)) < 1e-6
+    on = runge_kutta(DensityFlow(law).score, DensityFlow(law, 0.2, 1e-11).encode(x), times)
+    assert largest(on - DensityFlow(law, 0.7, 1e-11).encode(x)) < 1e-6
 
 
 # --- The score ----------------------------------------------------------------------------------
@@ -157,15 +159,15 @@ def brute_force_score(law, x, time):
 
 @pytest.mark.parametrize("time", [1e-4, 1e-3, 0.01, 0.1, 1.0, 5.0])
 def test_score_is_that_of_the_convolved_density(law, time):
-    x = encode(law, law.sample(10, seeded(10)), time)
+    x = DensityFlow(law, time).encode(law.sample(10, seeded(10)))
     expected = brute_force_score(law, x, time)
-    error = (exact_score(law, nodes=320)(x, time) - expected) / (1 + expected.abs())
+    error = (DensityFlow(law, nodes=320).score(x, time) - expected) / (1 + expected.abs())
     assert largest(error) < 1e-7
 
 
 def test_score_at_both_ends(law):
     x = law.sample(100, seeded(11))
-    score = exact_score(law)
+    score = DensityFlow(law).score
     assert largest(score(x, 0.0) - law.score(x)) < 1e-12
     assert largest(score(x, math.inf) + x) < 1e-12
 
@@ -176,10 +178,12 @@ def test_the_two_rules_agree_where_they_meet(law):
     x = law.sample(500, seeded(12))
     errors = []
     for nodes in (160, 320):
-        solver = density_flow._Flow(law, nodes)
-        alpha = 1 / math.hypot(1, 1.01 * density_flow._NARROW * solver.spacing)
-        y = ((x - law.mean) @ solver.axes) / solver.spectrum.sqrt()
-        one, other = solver._drift(y, alpha), solver._drift_near_data(y, alpha)
+        flow = DensityFlow(law, nodes=nodes)
+        alpha = 1 / math.hypot(1, 1.01 * density._NARROW * flow._spacing)
+        centered = (alpha * (x - law.mean)).T
+        mean = flow._posterior_mean(alpha, centered)
+        one = (alpha * mean - centered) / (1 - alpha**2)
+        other = flow._score_near_data(alpha, centered)
         errors.append(largest((one - other) / (1 + one.abs())))
     assert errors[1] < 1e-8
     assert errors[1] < errors[0] / 500
@@ -188,9 +192,9 @@ def test_the_two_rules_agree_where_they_meet(law):
 # --- What is refused ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", [encode, decode, decode_with_jacobian])
-def test_bad_input_is_named(pair, function):
-    law, good = pair[0], torch.zeros(3, 2)
+@pytest.mark.parametrize("method", ["encode", "decode", "decode_with_jacobian"])
+def test_bad_points_are_named(pair, method):
+    function = getattr(DensityFlow(pair[0]), method)
     for x, message in [
         (torch.zeros(3, 1), r"has shape \(3, 1\); expected \(B, 2\)"),
         (torch.zeros(2), r"has shape \(2,\); expected \(B, 2\)"),
@@ -199,37 +203,40 @@ def test_bad_input_is_named(pair, function):
         (torch.full((1, 2), math.nan), "2 values that are NaN or infinite"),
     ]:
         with pytest.raises((TypeError, ValueError), match=message):
-            function(law, x)
-    for settings, message in [
+            function(x)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
         ({"time": -1.0}, "time is -1; expected a number of at least 0"),
         ({"time": math.nan}, "time is nan; expected a number"),
         ({"tolerance": 0.0}, "tolerance is 0; expected a number above 0 and below 1"),
         ({"tolerance": math.nan}, "tolerance is nan"),
         ({"nodes": 15}, "nodes is 15; expected a whole number of at least 16"),
         ({"nodes": 160.0}, "nodes is 160.0.*; expected a whole number"),
-    ]:
-        with pytest.raises((TypeError, ValueError), match=message):
-            function(law, good, **settings)
+    ],
+)
+def test_bad_settings_are_named(pair, settings, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        DensityFlow(pair[0], **settings)
 
 
-def test_bad_input_of_score_and_differences_is_named(pair):
-    law = pair[0]
+def test_bad_input_of_the_score_is_named(pair):
+    flow = DensityFlow(pair[0])
     with pytest.raises(ValueError, match=r"time is -0\.1; expected a number of at least 0"):
-        exact_score(law)(torch.zeros(1, 2), -0.1)
+        flow.score(torch.zeros(1, 2), -0.1)
     with pytest.raises(ValueError, match=r"shape \(1, 3\)"):
-        exact_score(law)(torch.zeros(1, 3), 0.1)
-    for step in (0.0, -1e-4, math.nan):
-        with pytest.raises(ValueError, match=r"step is .*; expected a number above 0 and"):
-            decode_with_jacobian(law, torch.zeros(1, 2), step=step)
+        flow.score(torch.zeros(1, 3), 0.1)
 
 
 def test_a_point_far_outside_is_an_error(pair):
     with pytest.raises(RuntimeError, match="a point lies too far out"):
-        encode(pair[0], torch.tensor([[0.0, 0.0], [1e4, 0.0]]))
+        DensityFlow(pair[0]).encode(torch.tensor([[0.0, 0.0], [1e4, 0.0]]))
 
 
 def test_inputs_are_left_alone_and_carry_no_gradient(pair):
     z = normal(5, seed=13).requires_grad_(True)
     before = z.detach().clone()
-    assert not decode(pair[0], z).requires_grad
+    assert not DensityFlow(pair[0]).decode(z).requires_grad
     assert torch.equal(z.detach(), before)
