@@ -85,7 +85,7 @@ class QuarticMixture:
         for i in range(k):
             box = self._component_box(i)
             nodes, area = _nodes(box, _LINE)
-            exponent = self._exponents(nodes)[i]
+            exponent = self._exponent(i, nodes)
             least = self._least_exponent(i, nodes[exponent.argmin()])
             mass = torch.exp(least - exponent) * area
             self._log_normalizer[i] = mass.sum().log() - least
@@ -133,7 +133,7 @@ class QuarticMixture:
         while missing > 0:
             draws = torch.rand(20_000, 3, dtype=torch.float64, generator=generator)
             x = low + (high - low) * draws[:, :2]
-            ratio = torch.exp(self._least[k] - self._exponents(x)[k])
+            ratio = torch.exp(self._least[k] - self._exponent(k, x))
             if float(ratio.max()) > 1 + 1e-6:
                 raise RuntimeError(f"component {k} has a mode that was not found; please report")
             found.append(x[draws[:, 2] < ratio][:missing])
@@ -144,17 +144,24 @@ class QuarticMixture:
         """Log of each component's density over K, shape (K, B)."""
         return -self._exponents(x) - (self._log_normalizer + math.log(len(self.a1)))[:, None]
 
-    def _exponents(self, x: Tensor) -> Tensor:
-        """The polynomial of each component, shape (K, B): points last, which is quick."""
-        u, w = self._offsets(x)
-        first, second = _times(self.q1, u), _times(self.q2, [a**2 for a in w])
+    def _exponent(self, k: int, x: Tensor) -> Tensor:
+        """The polynomial of one component, shape (B,)."""
+        return self._exponents(x, slice(k, k + 1))[0]
+
+    def _exponents(self, x: Tensor, which: slice = slice(None)) -> Tensor:
+        """The polynomials of some components, shape (K, B): points last, which is quick."""
+        u, w = self._offsets(x, which)
+        first = _times(self.q1[which], u)
+        second = _times(self.q2[which], [a**2 for a in w])
         return sum(a * f + b**2 * g for a, f, b, g in zip(u, first, w, second))
 
-    def _offsets(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def _offsets(
+        self, x: Tensor, which: slice = slice(None)
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Both coordinates of x - a_1 and of x - a_2, shape (K, B) each."""
         columns = x.T.contiguous()
         return tuple(
-            [column - center[:, None] for column, center in zip(columns, a.T)]
+            [column - center[:, None] for column, center in zip(columns, a[which].T)]
             for a in (self.a1, self.a2)
         )
 
@@ -165,11 +172,11 @@ class QuarticMixture:
         """
         nodes = self.a1[k : k + 1]
         least = torch.linalg.eigvalsh(self.q1[k])[0]
-        radius = float(((_DEPTH + self._exponents(nodes)[k, 0]) / least).sqrt())
+        radius = float(((_DEPTH + self._exponent(k, nodes)[0]) / least).sqrt())
         box = torch.stack([nodes[0] - radius, nodes[0] + radius])
         while True:
             nodes, _ = _nodes(box, 129)
-            exponent = self._exponents(nodes)[k]
+            exponent = self._exponent(k, nodes)
             inside = nodes[exponent < exponent.min() + _DEPTH]
             cell = (box[1] - box[0]) / 128
             tighter = torch.stack([inside.amin(0) - cell, inside.amax(0) + cell])
@@ -181,7 +188,7 @@ class QuarticMixture:
         """The least value of a component's polynomial, searched from a point near it."""
 
         def value(x: np.ndarray) -> float:
-            return float(self._exponents(torch.from_numpy(x)[None])[k, 0])
+            return float(self._exponent(k, torch.from_numpy(x)[None])[0])
 
         return float(minimize(value, start.numpy(), tol=1e-12).fun)
 

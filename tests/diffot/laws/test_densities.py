@@ -77,7 +77,7 @@ LAWS = {
 }
 
 
-@pytest.fixture(params=LAWS)
+@pytest.fixture(scope="module", params=LAWS)
 def law(request):
     return LAWS[request.param]()
 
