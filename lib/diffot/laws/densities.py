@@ -3,6 +3,7 @@ r"""Random densities of fourth order in the plane (Khrulkov et al. 2023, section
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from diffot.errors import (
     require_points,
     require_tensor,
 )
+from diffot.laws.law import Law, Level
+from diffot.laws.quadrature import NoisyDensity
 
 _DEPTH = 50.0  # a component is looked at where its density is above e^-50 of its greatest
 _LINE = 257  # nodes per axis of the quadratures in a component's box
@@ -30,7 +33,7 @@ FAMILIES = {
 }
 
 
-class QuarticMixture:
+class QuarticMixture(Law):
     r"""A mixture of K laws in the plane, equally likely, with polynomials in the exponent.
 
     .. math:: p_k(x) = \frac{1}{Z_k} \exp\big(-(x - a_1)^T Q_1 (x - a_1)
@@ -101,15 +104,32 @@ class QuarticMixture:
         centers = torch.stack(means) - self.mean
         self.covariance = torch.stack(covariances).mean(0) + centers.mT @ centers / k
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density at x of shape (B, 2), float64 of shape (B,)."""
-        require_points(x, 2)
-        return self._log_joint(x.double()).logsumexp(0)
+    shape = (2,)
 
-    def score(self, x: Tensor) -> Tensor:
-        """Gradient of the log density at x of shape (B, 2), float64 of shape (B, 2)."""
+    @cached_property
+    def _noisy(self) -> NoisyDensity:
+        return NoisyDensity(self)
+
+    def log_prob(self, x: Tensor, alpha: Level = 1.0, sigma: Level = 0.0) -> Tensor:
+        if not _bare(alpha, sigma):
+            return self._noisy.log_prob(x, alpha, sigma).to(x)
         require_points(x, 2)
-        x = x.double()
+        return self._log_joint(x.double()).logsumexp(0).to(x)
+
+    def posterior_mean(self, x: Tensor, alpha: Level, sigma: Level) -> Tensor:
+        return self._noisy.posterior_mean(x, alpha, sigma).to(x)
+
+    def posterior_covariance(self, x: Tensor, alpha: Level, sigma: Level) -> Tensor:
+        return self._noisy.posterior_covariance(x, alpha, sigma).to(x)
+
+    def score(self, x: Tensor, alpha: Level = 1.0, sigma: Level = 0.0) -> Tensor:
+        if not _bare(alpha, sigma):
+            return self._noisy.score(x, alpha, sigma).to(x)
+        require_points(x, 2)
+        return self._slope(x.double()).to(x)
+
+    def _slope(self, x: Tensor) -> Tensor:
+        """Gradient of the log density at x of shape (B, 2), float64 of shape (B, 2)."""
         share = self._log_joint(x).softmax(0)
         u, w = self._offsets(x)
         first, second = _times(self.q1, u), _times(self.q2, [a**2 for a in w])
@@ -220,6 +240,15 @@ def _random_matrices(k: int, least: float, most: float, generator: torch.Generat
     axes = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).reshape(k, 2, 2)
     matrices = axes * spectrum[:, None] @ axes.mT
     return (matrices + matrices.mT) / 2
+
+
+def _bare(alpha: Level, sigma: Level) -> bool:
+    """Whether the amplitudes are those of the law itself."""
+    return (
+        not isinstance(alpha, Tensor)
+        and not isinstance(sigma, Tensor)
+        and (alpha, sigma) == (1, 0)
+    )
 
 
 def _times(q: Tensor, u: list[Tensor]) -> list[Tensor]:

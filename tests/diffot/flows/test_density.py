@@ -8,7 +8,6 @@ import torch
 from scipy import linalg
 
 from chapters.random_densities.discretized import runge_kutta
-from diffot.flows import density
 from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
 from diffot.laws.densities import QuarticMixture, random_density
@@ -170,23 +169,6 @@ def test_score_at_both_ends(law):
     score = DensityFlow(law).score
     assert largest(score(x, 0.0) - law.score(x)) < 1e-12
     assert largest(score(x, math.inf) + x) < 1e-12
-
-
-def test_the_two_rules_agree_where_they_meet(law):
-    """Gaussians a little wider than the grid resolves: it, and the rule around x / alpha. The
-    finer the grid, the narrower they are and the better is that rule."""
-    x = law.sample(500, seeded(12))
-    errors = []
-    for nodes in (160, 320):
-        flow = DensityFlow(law, nodes=nodes)
-        alpha = 1 / math.hypot(1, 1.01 * density._NARROW * flow._spacing)
-        centered = (alpha * (x - law.mean)).T
-        mean = flow._posterior_mean(alpha, centered)
-        one = (alpha * mean - centered) / (1 - alpha**2)
-        other = flow._score_near_data(alpha, centered)
-        errors.append(largest((one - other) / (1 + one.abs())))
-    assert errors[1] < 1e-8
-    assert errors[1] < errors[0] / 500
 
 
 # --- What is refused ----------------------------------------------------------------------------
