@@ -12,15 +12,17 @@ from chapters.random_densities import discretized, visibility
 from diffot.denoisers.exact import ExactDenoiser
 from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
+from diffot.flows.probability import ProbabilityFlow
 from diffot.laws import densities, mixtures, toy
 from diffot.laws.quasi_random import quasi_normal
 from diffot.measures import evaluation
 from diffot.processes import schedules
-from diffot.transport import rearrangement, semidiscrete
+from diffot.transport import rearrangement
 from diffot.transport.assignment import optimal_assignment, relative_excess_cost, transport_cost
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
 from diffot.transport.gaussian import affine_fit, composition_excess, gaussian_monge_map
-from diffot.transport.one_dimension import quantile_map
+from diffot.transport.one_dimension import QuantileMap
+from diffot.transport.semidiscrete import LaguerreDiagram, optimal_diagram
 from diffot.transport.triangular import empirical_cdf_map, knothe_rosenblatt_map
 
 X = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -30,6 +32,8 @@ BENT = torch.tensor([[1.0, 0.5], [-0.5, 1.0]], dtype=torch.float64)
 WIDE = torch.tensor([[4.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
 LAW = mixtures.equal_mixture([[1.0, 0.0], [-1.0, 0.0]], 0.5)
 LINE = mixtures.equal_mixture([[1.0], [-1.0]], 0.5)
+MONGE = gaussian_monge_map(X[0], EYE, X[1], WIDE)
+DIAGRAM = LaguerreDiagram(X[:2], X[:2, 0])
 DENSITY = densities.QuarticMixture(X[:1], X[:1], EYE[None], EYE[None])
 GENERATOR = torch.Generator().manual_seed(2)
 EXACT = ExactDenoiser(LAW, schedules.linear(100))
@@ -59,8 +63,12 @@ USES = [
         {"guess": {"None"}},
     ),
     Use(relative_excess_cost, {"x": X, "y": Y, "optimal": Y}, {"optimal": {"None"}}),
-    Use(quantile_map, {"source": LINE, "target": LINE}),
-    Use(quantile_map(LINE, LINE), {"x": X[:, :1]}),
+    Use(QuantileMap, {"source": LINE, "target": LINE}),
+    Use(QuantileMap(LINE, LINE).decode, {"z": X[:, :1]}),
+    Use(QuantileMap(LINE, LINE).encode, {"x": X[:, :1]}),
+    Use(MONGE.decode, {"z": X}),
+    Use(MONGE.encode, {"x": X}),
+    Use(MONGE.jacobian, {"z": X}),
     Use(
         gaussian_monge_map,
         {"mean_a": X[0], "cov_a": EYE, "mean_b": X[1], "cov_b": WIDE},
@@ -98,11 +106,13 @@ USES = [
             "most_points": 50,
         },
     ),
-    Use(semidiscrete.cell_of, {"x": X, "points": X[:2], "weights": WEIGHTS}),
-    Use(semidiscrete.cell_polygon, {"k": 0, "points": X[:2], "weights": WEIGHTS}),
-    Use(semidiscrete.cell_masses, {"points": X[:2], "weights": WEIGHTS}),
+    Use(LaguerreDiagram, {"points": X[:2], "weights": WEIGHTS}),
+    Use(DIAGRAM.cells, {"z": X}),
+    Use(DIAGRAM.decode, {"z": X}),
+    Use(DIAGRAM.jacobian, {"z": X}),
+    Use(DIAGRAM.polygon, {"k": 0}),
     Use(
-        semidiscrete.optimal_weights,
+        optimal_diagram,
         {"points": X[:2], "masses": WEIGHTS, "tolerance": 1e-9},
         {"masses": NUMBERS},
     ),
@@ -144,6 +154,24 @@ USES = [
         for method, name in (("decode", "z"), ("encode", "x"), ("jacobian", "z"))
     ),
     Use(ExactFlow(LAW, 1e-6).log_likelihood, {"x": X}),
+    Use(
+        ProbabilityFlow,
+        {"denoiser": EXACT, "tolerance": 1e-3, "prior": LAW},
+        {"prior": {"None"}},
+    ),
+    *(
+        Use(getattr(ProbabilityFlow(EXACT, 1e-3), method), {name: X})
+        for method, name in (
+            ("decode", "z"),
+            ("encode", "x"),
+            ("jacobian", "z"),
+            ("log_likelihood", "x"),
+        )
+    ),
+    Use(
+        ProbabilityFlow(EXACT, 1e-3).estimate_log_likelihood,
+        {"x": X, "probes": 2, "generator": GENERATOR},
+    ),
     Use(
         DensityFlow,
         {"density": DENSITY, "time": 0.5, "tolerance": 1e-4, "nodes": 32},
@@ -238,12 +266,13 @@ CASES = [
         "radii",
     ),
     Case(partial(cycle_certificate, lambda x: x * math.nan, X[0], BENT), "transport_map"),
-    Case(partial(semidiscrete.cell_of, X, X[:2], WEIGHTS[:1]), "weights"),
-    Case(partial(semidiscrete.cell_polygon, 2, X[:2], WEIGHTS), "k is 2"),
-    Case(partial(semidiscrete.cell_masses, X[:0], WEIGHTS[:0]), "points"),
-    Case(partial(semidiscrete.optimal_weights, X[:2], torch.ones(2) / 3), "masses"),
-    Case(partial(semidiscrete.optimal_weights, X[:3], WEIGHTS), "masses has 2 numbers"),
-    Case(partial(semidiscrete.optimal_weights, X[:2], [1.0, 0.0]), "masses"),
+    Case(partial(LaguerreDiagram, X[:2], WEIGHTS[:1]), "weights"),
+    Case(partial(DIAGRAM.polygon, 2), "k is 2"),
+    Case(partial(LaguerreDiagram, X[:0], WEIGHTS[:0]), "points"),
+    Case(partial(MONGE.decode, X[:, :1]), "z has shape (6, 1)"),
+    Case(partial(optimal_diagram, X[:2], torch.ones(2) / 3), "masses"),
+    Case(partial(optimal_diagram, X[:3], WEIGHTS), "masses has 2 numbers"),
+    Case(partial(optimal_diagram, X[:2], [1.0, 0.0]), "masses"),
     Case(partial(rearrangement.rearrange, lambda z: (z, EYE)), "decode_with_jacobian"),
     Case(partial(rearrangement.rearrange, lambda z: (z[:1], EYE[None])), "decode_with_jacobian"),
     Case(partial(rearrangement.rearrange, with_jacobian, reach=-6.0), "reach is -6"),

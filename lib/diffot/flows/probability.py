@@ -156,7 +156,7 @@ class ProbabilityFlow(Map):
         divergence: Callable[[float, Tensor], tuple[Tensor, Tensor]],
         count: int,
     ) -> Tensor:
-        """Log densities from ``count`` versions of the divergence, float64, shape (B, count)."""
+        """Log densities from several versions of the divergence, float64 of shape (B, count)."""
         flat = _checked(x, "x").flatten(1)
         n = flat.shape[1]
 

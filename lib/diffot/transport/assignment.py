@@ -155,26 +155,26 @@ def _neighboring_pairs(x: np.ndarray, y: np.ndarray, guess: np.ndarray) -> np.nd
 
 
 def _cheaper_pairs(
-    costs: np.ndarray, source: np.ndarray, target: np.ndarray, known: np.ndarray
+    costs: np.ndarray, source: np.ndarray, target: np.ndarray, priced: np.ndarray
 ) -> np.ndarray:
     """Numbers n i + j of pairs that cost less than their prices, the five cheapest per i.
 
-    The known pairs, sorted, are left out: they are at their prices up to rounding.
+    The pairs already priced, sorted, are left out: they are at their prices up to rounding.
     """
     n = len(costs)
-    found = [np.empty(0, dtype=np.int64)]
+    cheaper = [np.empty(0, dtype=np.int64)]
     for start in range(0, n, 256):
         slack = costs[start : start + 256] - source[start : start + 256, None] - target
-        first, last = np.searchsorted(known, (n * start, n * (start + 256)))
-        slack.ravel()[known[first:last] - n * start] = 0
+        first, last = np.searchsorted(priced, (n * start, n * (start + 256)))
+        slack.ravel()[priced[first:last] - n * start] = 0
         bad = np.flatnonzero(slack.min(1) < -_SLACK)
         if len(bad):
             slack = slack[bad]
             columns = np.argsort(slack, 1)[:, :5]
             rows = np.broadcast_to(bad[:, None] + start, columns.shape)
             below = np.take_along_axis(slack, columns, 1) < -_SLACK
-            found.append((n * rows + columns)[below])
-    return np.concatenate(found)
+            cheaper.append((n * rows + columns)[below])
+    return np.concatenate(cheaper)
 
 
 def relative_excess_cost(x: Tensor, y: Tensor, optimal: Tensor | None = None) -> float:

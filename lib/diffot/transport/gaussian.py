@@ -1,7 +1,10 @@
-"""Maps between Gaussians, and the affine map nearest to given pairs."""
+"""Affine maps: between Gaussians, and nearest to given pairs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import ot
 import torch
 from torch import Tensor
 
@@ -13,25 +16,45 @@ from diffot.errors import (
     require_same_shape,
     require_tensor,
 )
+from diffot.flows.maps import Map
 from diffot.transport.assignment import transport_cost
-from diffot.transport.points import TransportMap, as_double, as_pair, unit_of
+from diffot.transport.points import as_double, as_pair, unit_of
 
 
-def gaussian_monge_map(
-    mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor
-) -> TransportMap:
+@dataclass(frozen=True, eq=False)
+class AffineMap(Map):
+    r"""The map :math:`z \mapsto A z + b` of points of shape (B, d).
+
+    Attributes:
+        matrix: A, float64 of shape (d, d). offset: b, float64 of shape (d,).
+    """
+
+    matrix: Tensor
+    offset: Tensor
+
+    def decode(self, z: Tensor) -> Tensor:
+        require_points(z, len(self.offset), "z")
+        return (as_double(z) @ self.matrix.T + self.offset).to(z)
+
+    def encode(self, x: Tensor) -> Tensor:
+        require_points(x, len(self.offset))
+        return torch.linalg.solve(self.matrix, (as_double(x) - self.offset).T).T.to(x)
+
+    def jacobian(self, z: Tensor) -> Tensor:
+        require_points(z, len(self.offset), "z")
+        return self.matrix.to(z).repeat(len(z), 1, 1)
+
+
+def gaussian_monge_map(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> AffineMap:
     r"""The optimal map from one Gaussian to another, :math:`x \mapsto m_b + A (x - m_a)`.
 
     .. math:: A = C_a^{-1/2} \big(C_a^{1/2} C_b C_a^{1/2}\big)^{1/2} C_a^{-1/2}
 
     (Peyré & Cuturi 2019, remark 2.31; for C_a = I the inverse of Khrulkov et al. 2023, theorem
-    3.1).
+    3.1; computed by POT, Flamary et al. 2021).
 
     Args:
         mean_a, mean_b: shape (d,). cov_a, cov_b: symmetric positive definite, shape (d, d).
-
-    Returns:
-        A map of points of shape (B, d).
 
     Raises:
         ValueError: if a shape or a covariance is not as above.
@@ -47,15 +70,7 @@ def gaussian_monge_map(
             "and (d, d)",
         )
     mean_a, mean_b, cov_a, cov_b = map(as_double, (mean_a, mean_b, cov_a, cov_b))
-    root = _power(cov_a, 0.5)
-    inverse = _power(cov_a, -0.5)
-    matrix = inverse @ _power(root @ cov_b @ root, 0.5) @ inverse
-
-    def transport(x: Tensor) -> Tensor:
-        require_points(x, len(mean_a))
-        return (mean_b + (as_double(x) - mean_a) @ matrix).to(x)
-
-    return transport
+    return AffineMap(*ot.gaussian.bures_wasserstein_mapping(mean_a, mean_b, cov_a, cov_b))
 
 
 def composition_excess(cov_a: Tensor, cov_b: Tensor) -> float:
@@ -79,7 +94,7 @@ def composition_excess(cov_a: Tensor, cov_b: Tensor) -> float:
     a, b = as_double(cov_a), as_double(cov_b)
     unit = unit_of(torch.stack([a, b]))
     a, b = a / unit, b / unit
-    root_a, root_b = _power(a, 0.5), _power(b, 0.5)
+    root_a, root_b = _root(a), _root(b)
     left, _, right = torch.linalg.svd(root_b @ root_a)
     # Both costs as squared distances of roots: that of the optimal map has the orthogonal factor
     # of root_b root_a between them.
@@ -92,14 +107,14 @@ def composition_excess(cov_a: Tensor, cov_b: Tensor) -> float:
     return paired / optimal - 1
 
 
-def affine_fit(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, float]:
+def affine_fit(x: Tensor, y: Tensor) -> tuple[AffineMap, float]:
     r"""The affine map nearest to the pairs (x_i, y_i): least squares for :math:`y = A x + b`.
 
     Args:
         x, y: shape (n, d), n greater than d.
 
     Returns:
-        A (d, d), b (d,), both float64, and the root mean square of :math:`\|y - A x - b\|`.
+        The map, and the root mean square of :math:`\|y - A x - b\|`.
 
     Raises:
         ValueError: if the shapes differ or there are too few points.
@@ -112,11 +127,10 @@ def affine_fit(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, float]:
     unit = unit_of(x, 0)
     solution = torch.linalg.lstsq(x / unit, y).solution / unit.T
     residual = transport_cost(x @ solution, y) ** 0.5
-    return solution.T, mean - center @ solution, residual
+    return AffineMap(solution.T, mean - center @ solution), residual
 
 
-def _power(matrix: Tensor, exponent: float) -> Tensor:
-    """Power of a symmetric positive definite matrix."""
+def _root(matrix: Tensor) -> Tensor:
+    """Square root of a symmetric positive definite matrix."""
     spectrum, axes = torch.linalg.eigh(matrix)
-    spectrum = spectrum.clamp(min=torch.finfo(matrix.dtype).tiny)  # may be negative by rounding
-    return (axes * spectrum**exponent) @ axes.mT
+    return (axes * spectrum.clamp(min=0).sqrt()) @ axes.mT  # negative by rounding

@@ -87,6 +87,26 @@ def rearrange(
     z = np.stack(np.meshgrid(line, line, indexing="ij"), -1).reshape(-1, 2)
     mass = np.exp(-(z**2).sum(1) / 2)
     mass /= mass.sum()
+    image, curvature = _image(decode_with_jacobian, z)
+
+    def cost(y: np.ndarray) -> float:
+        return float(mass @ ((y - image) ** 2).sum(1))
+
+    y = z
+    for _ in range(rounds):
+        coefficients = _best_field(y, degree, mass, image, curvature)
+        for length in (1.0, 0.5, 0.25, 0.125):
+            moved = _follow(y, length * coefficients, degree)
+            if cost(moved) < cost(y):
+                y = moved
+                break
+    return Rearrangement(cost=cost(z), cheaper=cost(y))
+
+
+def _image(
+    decode_with_jacobian: Callable[[Tensor], tuple[Tensor, Tensor]], z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The points of latents (P, 2), and their Jacobians' positive parts (P, 2, 2)."""
     image, jacobian = decode_with_jacobian(torch.from_numpy(z))
     require_points(image, 2, "what decode_with_jacobian returns")
     require(
@@ -95,24 +115,18 @@ def rearrange(
         f"for {len(z)} points; expected (B, 2) and (B, 2, 2)",
     )
     require_finite(jacobian, "the Jacobians that decode_with_jacobian returns")
-    image, curvature = image.double().numpy(), _positive_part(jacobian.double())
+    return image.double().numpy(), _positive_part(jacobian.double())
 
-    def cost(y: np.ndarray) -> float:
-        return float(mass @ ((y - image) ** 2).sum(1))
 
-    y = z
-    for _ in range(rounds):
-        fields = _fields(y, degree)
-        linear = np.einsum("p,pfi,pi->f", mass, fields, image)
-        bent = np.einsum("pij,pfj->pfi", curvature, fields) * mass[:, None, None]
-        quadratic = np.tensordot(fields, bent, ((0, 2), (0, 2)))
-        coefficients = np.linalg.lstsq(quadratic, linear, rcond=1e-8)[0]
-        for share in (1.0, 0.5, 0.25, 0.125):
-            moved = _follow(y, share * coefficients, degree)
-            if cost(moved) < cost(y):
-                y = moved
-                break
-    return Rearrangement(cost=cost(z), cheaper=cost(y))
+def _best_field(
+    y: np.ndarray, degree: int, mass: np.ndarray, image: np.ndarray, curvature: np.ndarray
+) -> np.ndarray:
+    """The coefficients of psi that gain most to second order, shape (F,)."""
+    fields = _fields(y, degree)
+    linear = np.einsum("p,pfi,pi->f", mass, fields, image)
+    bent = np.einsum("pij,pfj->pfi", curvature, fields) * mass[:, None, None]
+    quadratic = np.tensordot(fields, bent, ((0, 2), (0, 2)))
+    return np.linalg.lstsq(quadratic, linear, rcond=1e-8)[0]
 
 
 def _positive_part(jacobian: Tensor) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy import optimize, special
@@ -16,50 +18,73 @@ from diffot.errors import (
     require_points,
     require_tensor,
 )
+from diffot.flows.maps import Map
 
 _REACH = 1e3  # unbounded cells are cut off here; N(0, I) has no mass beyond in float64
 
 
-def cell_of(x: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-    r"""Index of the power cell that holds x: the k with the smallest
-    :math:`\|x - p_k\|^2 - w_k` (Aurenhammer 1987).
+@dataclass(frozen=True, eq=False)
+class LaguerreDiagram(Map):
+    r"""Cells of the plane, each sent to its point.
+
+    Cell k holds the z with the smallest :math:`\|z - p_k\|^2 - w_k` (Aurenhammer 1987). Such a
+    map is optimal for the masses that its cells have (Brenier 1991); :func:`optimal_diagram`
+    prescribes them.
 
     Args:
-        x: shape (B, d). points: shape (K, d). weights: shape (K,).
-
-    Returns:
-        int64 of shape (B,).
+        points: p_k, shape (K, 2).
+        weights: the dual weights w_k, shape (K,).
     """
-    _require_diagram(points, weights)
-    require_points(x, points.shape[1])
-    center = points.double().mean(0)
-    x, points = x.double() - center, points.double() - center
-    return (2 * x @ points.T - points.square().sum(1) + weights.double()).argmax(1)
 
+    points: Tensor
+    weights: Tensor
 
-def cell_polygon(k: int, points: Tensor, weights: Tensor) -> Tensor:
-    """Corners of one power cell in the plane, counter-clockwise, shape (V, 2).
+    def __post_init__(self):
+        require_points(self.points, 2, "points")
+        require_tensor(self.weights, "weights", "a floating-point tensor of shape (K,)")
+        require(
+            self.weights.shape == self.points.shape[:1] and self.points.numel() > 0,
+            f"points and weights have shapes {tuple(self.points.shape)} and "
+            f"{tuple(self.weights.shape)}; expected (K, 2) and (K,), one weight for each point",
+        )
+        require_finite(self.weights, "weights")
 
-    Cells that reach to infinity are cut off a thousand units from the origin; an empty cell
-    has no corners.
+    def cells(self, z: Tensor) -> Tensor:
+        """Index of the cell that holds each of the z, shape (B, 2); int64 of shape (B,)."""
+        require_points(z, 2, "z")
+        center = self.points.double().mean(0)
+        z, points = z.double() - center, self.points.double() - center
+        return (2 * z @ points.T - points.square().sum(1) + self.weights.double()).argmax(1)
 
-    Args:
-        points: shape (K, 2). weights: shape (K,).
-    """
-    _require_diagram(points, weights, 2)
-    k = as_whole_number(k, "k", least=0, most=len(points) - 1)
-    return torch.from_numpy(_polygon(k, points.double().numpy(), weights.double().numpy()))
+    def decode(self, z: Tensor) -> Tensor:
+        return self.points[self.cells(z)].to(z)
 
+    def jacobian(self, z: Tensor) -> Tensor:
+        """Zero, for the map is constant on each cell."""
+        require_points(z, 2, "z")
+        return z.new_zeros(len(z), 2, 2)
 
-def _require_diagram(points: Tensor, weights: Tensor, dim: int | None = None) -> None:
-    require_points(points, dim, "points")
-    require_tensor(weights, "weights", "a floating-point tensor of shape (K,)")
-    require(
-        weights.shape == points.shape[:1] and points.numel() > 0,
-        f"points and weights have shapes {tuple(points.shape)} and {tuple(weights.shape)}; "
-        "expected (K, d) and (K,), one weight for each point",
-    )
-    require_finite(weights, "weights")
+    def polygon(self, k: int) -> Tensor:
+        """Corners of one cell, counter-clockwise, shape (V, 2).
+
+        Cells that reach to infinity are cut off a thousand units from the origin; an empty cell
+        has no corners.
+        """
+        k = as_whole_number(k, "k", least=0, most=len(self.points) - 1)
+        return torch.from_numpy(_polygon(k, *self._arrays()))
+
+    def masses(self) -> Tensor:
+        r"""Mass of each cell under N(0, I), shape (K,), to about 1e-14.
+
+        A polygon is a signed sum of triangles between the origin and its edges. With h the
+        distance of an edge from the origin and a, b the positions of its ends along it, seen
+        under the angle :math:`\theta`, such a triangle holds
+        :math:`\theta / 2 \pi - T(h, b/h) + T(h, a/h)`, T being Owen's function (Owen 1956).
+        """
+        return torch.from_numpy(_masses(*self._arrays()))
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.points.double().numpy(), self.weights.double().numpy()
 
 
 def _polygon(k: int, p: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -77,26 +102,11 @@ def _cut(corners: np.ndarray, normal: np.ndarray, level: float) -> np.ndarray:
     height = corners @ normal - level
     for i in range(len(corners)):
         if min(height[i - 1], height[i]) < 0 < max(height[i - 1], height[i]):
-            share = height[i - 1] / (height[i - 1] - height[i])
-            kept.append(corners[i - 1] + share * (corners[i] - corners[i - 1]))
+            weight = height[i - 1] / (height[i - 1] - height[i])
+            kept.append(corners[i - 1] + weight * (corners[i] - corners[i - 1]))
         if height[i] >= 0:
             kept.append(corners[i])
     return np.array(kept).reshape(-1, 2)
-
-
-def cell_masses(points: Tensor, weights: Tensor) -> Tensor:
-    r"""Mass of each power cell under N(0, I) in the plane, shape (K,), to about 1e-14.
-
-    A polygon is a signed sum of triangles between the origin and its edges. With h the distance
-    of an edge from the origin and a, b the positions of its ends along it, seen under the angle
-    :math:`\theta`, such a triangle holds
-    :math:`\theta / 2 \pi - T(h, b/h) + T(h, a/h)`, T being Owen's function (Owen 1956).
-
-    Args:
-        points: shape (K, 2). weights: shape (K,).
-    """
-    _require_diagram(points, weights, 2)
-    return torch.from_numpy(_masses(points.double().numpy(), weights.double().numpy()))
 
 
 def _masses(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -115,12 +125,12 @@ def _masses(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.array(masses)
 
 
-def optimal_weights(points: Tensor, masses: Tensor, tolerance: float = 1e-9) -> Tensor:
-    r"""Weights of the power diagram that is the optimal transport from N(0, I) to points.
+def optimal_diagram(points: Tensor, masses: Tensor, tolerance: float = 1e-9) -> LaguerreDiagram:
+    r"""The diagram that is the optimal transport from N(0, I) to points of given masses.
 
     For squared distance, the optimal map from a density to points p_k of mass m_k sends every
-    power cell to its point, with weights such that the cells hold the masses (Aurenhammer,
-    Hoffmann & Aronov 1998; Peyré & Cuturi 2019, section 5.2).
+    Laguerre cell to its point, with dual weights such that the cells hold the masses
+    (Aurenhammer, Hoffmann & Aronov 1998; Peyré & Cuturi 2019, section 5.2).
 
     Args:
         points: shape (K, 2), distinct. masses: shape (K,), positive, summing to 1.
@@ -129,7 +139,7 @@ def optimal_weights(points: Tensor, masses: Tensor, tolerance: float = 1e-9) -> 
             own rounding is more than the default.
 
     Returns:
-        Shape (K,), mean zero.
+        The diagram; its weights have mean zero.
 
     Raises:
         ValueError: for points that coincide or masses that do not sum to 1.
@@ -161,16 +171,16 @@ def optimal_weights(points: Tensor, masses: Tensor, tolerance: float = 1e-9) -> 
         return (_masses(standard.numpy(), padded(change)) - masses)[:-1]
 
     # The size of the first guess sets the solver's first trust region, hence the offset of 1.
-    found = optimize.least_squares(
+    solution = optimize.least_squares(
         miss, np.ones(len(points) - 1), xtol=1e-15, ftol=1e-15, gtol=1e-15
     )
-    weights = (spread - 1) * standard.square().sum(1) + torch.from_numpy(padded(found.x))
+    weights = (spread - 1) * standard.square().sum(1) + torch.from_numpy(padded(solution.x))
     weights = spread * weights + 2 * centered @ center
-    weights = weights - weights.mean()
-    error = float(np.abs(cell_masses(points, weights).numpy() - masses).max())
+    diagram = LaguerreDiagram(points, weights - weights.mean())
+    error = float(np.abs(diagram.masses().numpy() - masses).max())
     if error > tolerance:
         raise RuntimeError(
             f"cell masses are off by {error:.1e}, more than the tolerance {tolerance:.1e}; bring "
             "the points closer to the origin (a shift or a factor changes no cell), or raise it"
         )
-    return weights
+    return diagram

@@ -55,9 +55,9 @@ def knothe_rosenblatt_map(
         for i in range(mixture.dim):
             centers = means[:, i] + (factors[:, i, :i] * u[:, :, :i]).sum(2)
             spreads = factors[:, i, i]
-            found = inverse_normal_score(z[:, i], log_weights, centers, spreads)
-            y[:, order[i]] = found
-            u[:, :, i] = (found[:, None] - centers) / spreads
+            coordinate = inverse_normal_score(z[:, i], log_weights, centers, spreads)
+            y[:, order[i]] = coordinate
+            u[:, :, i] = (coordinate[:, None] - centers) / spreads
             log_weights = torch.log_softmax(
                 log_weights - u[:, :, i] ** 2 / 2 - spreads.log(), dim=1
             )
@@ -101,13 +101,13 @@ def empirical_cdf_map(
     sample = sample[sample[:, 0].argsort()]
 
     def image(levels: Tensor) -> Tensor:
-        found, kept = torch.empty_like(levels), sample
+        point, kept = torch.empty_like(levels), sample
         for i, level in enumerate(levels):
             ranked = kept[:, i] if i == 0 else kept[:, i].sort().values
-            found[i] = ranked[min(int(level * len(ranked)), len(ranked) - 1)]
-            distance = (kept[:, i] - found[i]).abs()
+            point[i] = ranked[min(int(level * len(ranked)), len(ranked) - 1)]
+            distance = (kept[:, i] - point[i]).abs()
             kept = kept[distance <= max(tolerance, float(distance.min()))]
-        return found
+        return point
 
     def transport(z: Tensor) -> Tensor:
         require_points(z, dim, "z")

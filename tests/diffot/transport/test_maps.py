@@ -14,8 +14,8 @@ from scipy import integrate, linalg, optimize, stats
 from diffot.laws.mixtures import GaussianMixture, equal_mixture, thesis_mixture
 from diffot.transport.assignment import relative_excess_cost
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
-from diffot.transport.gaussian import composition_excess, gaussian_monge_map
-from diffot.transport.one_dimension import quantile_map
+from diffot.transport.gaussian import AffineMap, composition_excess, gaussian_monge_map
+from diffot.transport.one_dimension import QuantileMap
 from diffot.transport.triangular import knothe_rosenblatt_map
 
 STANDARD_1D = equal_mixture([[0.0]], 1.0)
@@ -66,7 +66,7 @@ def scipy_cdf(mixture, x):
 @pytest.mark.parametrize("target", [UNEVEN_1D, thesis_mixture("Low1DMix")])
 def test_quantile_map_inverts_the_distribution_function(target):
     z = torch.linspace(-3, 3, 13, dtype=torch.float64)
-    y = quantile_map(STANDARD_1D, target)(z[:, None])[:, 0]
+    y = QuantileMap(STANDARD_1D, target).decode(z[:, None])[:, 0]
     for latent, found in zip(z.tolist(), y.tolist()):
         p = stats.norm.cdf(latent)
         root = optimize.brentq(lambda v, p=p: scipy_cdf(target, v) - p, -9, 9, xtol=1e-14)
@@ -79,7 +79,7 @@ def test_quantile_map_agrees_with_quadrature_of_the_density():
     def density(v: float) -> float:
         return float(UNEVEN_1D.log_prob(torch.tensor([[v]], dtype=torch.float64)).exp())
 
-    for latent, found in zip(z, quantile_map(STANDARD_1D, UNEVEN_1D)(z)):
+    for latent, found in zip(z, QuantileMap(STANDARD_1D, UNEVEN_1D).decode(z)):
         mass, _ = integrate.quad(density, -12, float(found), epsabs=1e-12, limit=200)
         assert mass == pytest.approx(stats.norm.cdf(float(latent)), abs=1e-10)
 
@@ -87,7 +87,7 @@ def test_quantile_map_agrees_with_quadrature_of_the_density():
 def test_quantile_map_between_gaussians_is_affine_far_into_both_tails():
     a, b = equal_mixture([[1.0]], 4.0), equal_mixture([[-3.0]], 0.25)
     z = torch.linspace(-30, 30, 601, dtype=torch.float64)[:, None]
-    assert (quantile_map(a, b)(1 + 2 * z) - (-3 + 0.5 * z)).abs().max() < 1e-12
+    assert (QuantileMap(a, b).decode(1 + 2 * z) - (-3 + 0.5 * z)).abs().max() < 1e-12
 
 
 def test_quantile_map_there_and_back():
@@ -95,16 +95,16 @@ def test_quantile_map_there_and_back():
     separated = equal_mixture([[-5.0], [5.0]], 0.1)
     for law in (UNEVEN_1D, thesis_mixture("Low1DMix"), separated):
         z = torch.linspace(-9, 9, 501, dtype=torch.float64)[:, None]
-        there = quantile_map(STANDARD_1D, law)(z)
-        assert (quantile_map(law, STANDARD_1D)(there) - z).abs().max() < 1e-12
+        there = QuantileMap(STANDARD_1D, law).decode(z)
+        assert (QuantileMap(law, STANDARD_1D).decode(there) - z).abs().max() < 1e-12
         assert bool((there.diff(dim=0) > 0).all())
 
 
 def test_quantile_map_respects_the_mirror():
     mirrored = GaussianMixture(UNEVEN_1D.weights, -UNEVEN_1D.means, UNEVEN_1D.covariances)
     z = torch.linspace(-8, 8, 161, dtype=torch.float64)[:, None]
-    left = quantile_map(STANDARD_1D, UNEVEN_1D)(z)
-    right = quantile_map(STANDARD_1D, mirrored)(-z)
+    left = QuantileMap(STANDARD_1D, UNEVEN_1D).decode(z)
+    right = QuantileMap(STANDARD_1D, mirrored).decode(-z)
     assert (left + right).abs().max() < 1e-13
 
 
@@ -121,7 +121,7 @@ def test_quantile_map_solves_its_equation_for_any_mixture(parts, latent):
     w, m, s = torch.tensor(parts, dtype=torch.float64).T
     law = GaussianMixture(w / w.sum(), m[:, None], (s**2)[:, None, None])
     z = torch.tensor([[latent]], dtype=torch.float64)
-    y = float(quantile_map(STANDARD_1D, law)(z))
+    y = float(QuantileMap(STANDARD_1D, law).decode(z))
     # F must pass the level between the neighbors of y.
     below, above = y - 1e-12 * (1 + abs(y)), y + 1e-12 * (1 + abs(y))
     side = 1 if latent <= 0 else -1  # the smaller tail
@@ -138,34 +138,41 @@ def test_quantile_map_solves_its_equation_for_any_mixture(parts, latent):
 
 def test_quantile_map_wants_one_dimension():
     with pytest.raises(ValueError, match="target has dimension 2; the quantile map expects"):
-        quantile_map(STANDARD_1D, BENT_2D)
+        QuantileMap(STANDARD_1D, BENT_2D)
     with pytest.raises(ValueError, match=r"expected \(B, 1\)"):
-        quantile_map(STANDARD_1D, UNEVEN_1D)(torch.zeros(3))
+        QuantileMap(STANDARD_1D, UNEVEN_1D).decode(torch.zeros(3))
 
 
 # --- The map between Gaussians ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
-def test_gaussian_monge_map_is_that_of_pot(d):
+def test_gaussian_monge_map_transports_with_a_symmetric_positive_jacobian(d):
+    """Only the optimal map does (Brenier 1991)."""
     mean_a, mean_b = normal(2, d, 1)
-    cov_a, cov_b = covariance(d, 2), covariance(d, 3)
-    matrix, shift = ot.gaussian.bures_wasserstein_mapping(
-        *(v.numpy() for v in (mean_a, mean_b, cov_a, cov_b))
-    )
-    x = normal(20, d, 4)
-    ours = gaussian_monge_map(mean_a, cov_a, mean_b, cov_b)(x)
-    theirs = x.numpy() @ matrix + shift
-    assert np.abs(ours.numpy() - theirs).max() < 1e-9
-
-
-def test_gaussian_monge_map_transports_with_a_symmetric_positive_jacobian():
-    cov_a, cov_b = covariance(3, 5), covariance(3, 6)
-    transport = gaussian_monge_map(torch.zeros(3), cov_a, torch.ones(3), cov_b)
-    jacobian = differences(transport, normal(4, 3))
-    assert jacobian_asymmetry(jacobian).max() < 1e-9
+    cov_a, cov_b = covariance(d, 5), covariance(d, 6)
+    transport = gaussian_monge_map(mean_a, cov_a, mean_b, cov_b)
+    assert torch.allclose(transport.decode(mean_a[None]), mean_b, atol=1e-12)
+    jacobian = transport.jacobian(normal(4, d))
+    assert jacobian_asymmetry(jacobian).max() < 1e-12
     assert torch.linalg.eigvalsh((jacobian + jacobian.mT) / 2).min() > 0
-    assert torch.allclose(jacobian @ cov_a @ jacobian.mT, cov_b.expand(4, 3, 3), atol=1e-8)
+    assert torch.allclose(jacobian @ cov_a @ jacobian.mT, cov_b.expand(4, d, d), atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "transport",
+    [
+        AffineMap(torch.tensor([[2.0, 1.0], [-0.5, 3.0]]).double(), torch.ones(2).double()),
+        QuantileMap(STANDARD_1D, UNEVEN_1D),
+        QuantileMap(UNEVEN_1D, thesis_mixture("Low1DMix")),
+    ],
+    ids=["affine", "from noise", "between mixtures"],
+)
+def test_encode_and_jacobian_belong_to_decode(transport):
+    z = normal(20, 2 if isinstance(transport, AffineMap) else 1, 3)
+    assert (transport.encode(transport.decode(z)) - z).abs().max() < 1e-11
+    expected = differences(transport.decode, z)
+    assert torch.allclose(transport.jacobian(z), expected, rtol=1e-5, atol=1e-8)
 
 
 def test_a_turned_monge_map_transports_too_but_is_not_optimal():
@@ -174,9 +181,9 @@ def test_a_turned_monge_map_transports_too_but_is_not_optimal():
     whiten = gaussian_monge_map(mean, cov_a, mean, torch.eye(2))
     color = gaussian_monge_map(mean, torch.eye(2), mean, cov_b)
     x = normal(300, 2) @ torch.linalg.cholesky(cov_a).T
-    best = gaussian_monge_map(mean, cov_a, mean, cov_b)(x)
+    best = gaussian_monge_map(mean, cov_a, mean, cov_b).decode(x)
     assert abs(relative_excess_cost(x, best)) < 1e-12
-    turned = color(whiten(x) @ rotation(0.5).T)
+    turned = color.decode(whiten.decode(x) @ rotation(0.5).T)
     assert relative_excess_cost(x, turned) > 0.01
 
 
@@ -239,7 +246,9 @@ def test_knothe_rosenblatt_map_of_a_product_is_the_quantile_map_in_each_coordina
     product = thesis_mixture("Low2DSymMix")  # a product of two equal laws
     factor = equal_mixture([[5.0], [-5.0]], 0.1)
     z = normal(200, 2)
-    expected = torch.cat([quantile_map(STANDARD_1D, factor)(z[:, i : i + 1]) for i in (0, 1)], 1)
+    expected = torch.cat(
+        [QuantileMap(STANDARD_1D, factor).decode(z[:, i : i + 1]) for i in (0, 1)], 1
+    )
     for order in ((0, 1), (1, 0)):
         assert (knothe_rosenblatt_map(product, order)(z) - expected).abs().max() < 1e-11
 
@@ -266,9 +275,8 @@ def test_knothe_rosenblatt_map_with_many_components_and_in_pieces():
     assert (transport(z[2900:2950]) - y[2900:2950]).abs().max() < 1e-12
     # The images are distributed as the law is: first two moments, at 5 standard errors
     assert ((y.mean(0) - law.mean).abs() < 5 * (law.covariance.diag() / 3000).sqrt()).all()
-    score = quantile_map(
-        GaussianMixture(law.weights, law.means[:, :1], law.covariances[:, :1, :1]), STANDARD_1D
-    )(y[:, :1])
+    first = GaussianMixture(law.weights, law.means[:, :1], law.covariances[:, :1, :1])
+    score = QuantileMap(first, STANDARD_1D).decode(y[:, :1])
     assert (score[:, 0] - z[:, 0]).abs().max() < 1e-10
 
 
@@ -282,7 +290,7 @@ def test_maps_return_the_type_of_their_points():
     mean, eye = torch.zeros(2), torch.eye(2)
     for transport in (
         knothe_rosenblatt_map(BENT_2D),
-        gaussian_monge_map(mean, eye, mean, 2 * eye),
+        gaussian_monge_map(mean, eye, mean, 2 * eye).decode,
     ):
         single = transport(z.float())
         assert single.dtype == torch.float32
@@ -372,7 +380,7 @@ def test_certificate_of_a_turned_monge_map(angle):
     for turn, expected in ((0.0, False), (angle, True)):
 
         def transport(x, turn=turn):
-            return color(x @ rotation(turn).T)
+            return color.decode(x @ rotation(turn).T)
 
         jacobian = differences(transport, center)[0]
         found = cycle_certificate(transport, center[0], jacobian)
@@ -497,7 +505,7 @@ def test_certificate_accepts_each_turned_gaussian_map(angle, seed, d):
     turn[:2, :2] = rotation(angle)
 
     def transport(x):
-        return color(x @ turn.T)
+        return color.decode(x @ turn.T)
 
     center = normal(1, d, seed)
     jacobian = differences(transport, center, 1e-3)[0]
