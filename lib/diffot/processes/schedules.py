@@ -196,8 +196,8 @@ class VariancePreserving(Schedule):
     Between two whole numbers the log signal-to-noise ratio
     :math:`\log \bar\alpha_t / (1 - \bar\alpha_t)` is interpolated linearly; between 0 and 1,
     where it is infinite at 0, the variance :math:`1 - \bar\alpha_t` is. Networks are trained at
-    times drawn uniformly from 1, ..., T, and told t/T, rounded to one of these; paths visit whole
-    numbers, (almost) equally far apart.
+    times drawn uniformly from 1, ..., T, and told t/T, at least 1/T; between these times they
+    interpolate. Paths visit whole numbers, (almost) equally far apart.
 
     Raises:
         ValueError: if ``alpha_bar`` is not such a sequence.
@@ -265,7 +265,7 @@ class VariancePreserving(Schedule):
         return torch.randint(1, self.T + 1, (n,), generator=generator)
 
     def _network_time(self, t: Tensor) -> Tensor:
-        return t.round().clamp(min=1) / self.T
+        return t.clamp(min=1) / self.T
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,7 +72,7 @@ def test_empirical_denoiser_takes_images(schedule, generator):
     ).abs().max() < 1e-12
 
 
-def test_networks_see_whole_times_as_a_share_and_their_own_type(schedule):
+def test_networks_see_real_times_as_a_share_and_their_own_type(schedule):
     seen = []
 
     class Spy(MLP):
@@ -84,7 +84,7 @@ def test_networks_see_whole_times_as_a_share_and_their_own_type(schedule):
     out = network.noise(torch.zeros(2, 2, dtype=torch.float64), 33.4)
     network.noise(torch.zeros(1, 2, dtype=torch.float64), 0.2)
     assert out.dtype == torch.float64
-    assert seen[0] == (torch.float32, pytest.approx([0.033, 0.033]))
+    assert seen[0] == (torch.float32, pytest.approx([0.0334, 0.0334]))
     assert seen[1] == (torch.float32, pytest.approx([0.001]))
 
 
