@@ -51,8 +51,8 @@ class ProbabilityFlow(Map):
 
     Args:
         denoiser: differentiable by autograd where Jacobians or likelihoods are wanted. It is
-            asked at real times in (0, T]; one that rounds them has jumps, at which the solver takes
-            small steps.
+            asked at real times in (0, T]; one that rounds them has jumps, at which the solver
+            takes small steps.
         tolerance: root mean square error of one solver step (relative where entries exceed 1);
             float32 bounds it from below, at about 1e-6.
         prior: the law of x_T by which likelihoods are measured, such as
