@@ -248,10 +248,10 @@ def _shows(path: Path, sheet: np.ndarray) -> bool:
     """Whether a file shows these pixels, up to one step of 255."""
     try:
         with Image.open(path) as image:
-            found = np.asarray(image.convert("RGB")).astype(int)
+            pixels = np.asarray(image.convert("RGB")).astype(int)
     except OSError:  # there is none, or it cannot be read
         return False
-    return found.shape == sheet.shape and bool((abs(found - sheet) <= 1).all())
+    return pixels.shape == sheet.shape and bool((abs(pixels - sheet) <= 1).all())
 
 
 # The sheet is moved behind a window of the size of one frame. All that changes is the column and

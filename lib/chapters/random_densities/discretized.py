@@ -81,10 +81,10 @@ def linear_in_time(score: Score, times: Sequence[float]) -> Score:
     def interpolated(x: Tensor, t: float) -> Tensor:
         t = as_number(t, "t", at_least=times[0], at_most=times[-1])
         k = min(max(int(np.searchsorted(times, t)), 1), len(times) - 1)
-        share = (t - times[k - 1]) / (times[k] - times[k - 1])
-        if share in (0, 1):
-            return score(x, times[k - 1] if share == 0 else times[k])
-        return (1 - share) * score(x, times[k - 1]) + share * score(x, times[k])
+        weight = (t - times[k - 1]) / (times[k] - times[k - 1])
+        if weight in (0, 1):
+            return score(x, times[k - 1] if weight == 0 else times[k])
+        return (1 - weight) * score(x, times[k - 1]) + weight * score(x, times[k])
 
     return interpolated
 

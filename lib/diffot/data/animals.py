@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from animal_avatar import shapes
 
-from diffot.data.drawing import BACKGROUNDS, Drawing, choose, provide, vary_color
+from diffot.data.drawing import BACKGROUNDS, Drawing, Series, choose, provide, vary_color
 from diffot.data.images import LabeledImages
 from diffot.errors import as_whole_number
 from diffot.paths import CACHE
@@ -62,8 +62,8 @@ def load(n: int, size: int = 32, seed: int = 0, folder: str | Path = CACHE) -> L
         TypeError: if n, size or seed is no whole number.
         ValueError: if n or size is below 1 or the seed below 0.
     """
-    recipe = {"recipe": RECIPE}
-    return provide("animals", animal, n, size, seed, CLASSES, recipe, PACKAGES, folder)
+    series = Series("animals", animal, CLASSES, {"recipe": RECIPE}, PACKAGES)
+    return provide(series, n, size, seed, folder)
 
 
 def animal(index: int, seed: int = 0) -> Drawing:

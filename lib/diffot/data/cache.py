@@ -72,12 +72,12 @@ def provide(
     require_type(holds, (Callable, type(None)), "holds", "a function of a piece and its arrays")
     step = CHUNK if piece_size is None else as_whole_number(piece_size, "piece_size", least=1)
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
-    place = as_path(folder, "folder") / f"{name}-{key}"
+    directory = as_path(folder, "folder") / f"{name}-{key}"
 
     starts = range(0, len(items), step)
     pieces = [items[start : start + step] for start in starts]
-    stems = [place / f"{k:06}" for k in range(len(pieces))]
-    chunks = _read_all(place, stems, starts, pieces)
+    stems = [directory / f"{k:06}" for k in range(len(pieces))]
+    chunks = _read_all(directory, stems, starts, pieces)
     if holds is not None:
         for k, piece in enumerate(pieces):
             if chunks[k] is not None and not holds(piece, chunks[k]):
@@ -101,8 +101,8 @@ def provide(
             bar.update(len(pieces[k]))
     if problems:
         warnings.warn(
-            f"{len(problems)} chunks of {place} could not be kept ({problems[0]}) and will have "
-            "to be made again; free some space, or give another folder",
+            f"{len(problems)} chunks of {directory} could not be kept ({problems[0]}) and will "
+            "have to be made again; free some space, or give another folder",
             stacklevel=2,
         )
     return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
@@ -156,7 +156,7 @@ def _require_sequence(values: object, name: str) -> None:
 
 
 def _read_all(
-    place: Path, stems: Sequence[Path], starts: Sequence[int], pieces: Sequence[Sequence]
+    directory: Path, stems: Sequence[Path], starts: Sequence[int], pieces: Sequence[Sequence]
 ) -> list[Arrays | None]:
     """The arrays of the chunks that are there and sound; says which are not sound."""
     chunks, problems = [], []
@@ -169,7 +169,7 @@ def _read_all(
             problems.append(f"{stem.name}.npz is damaged or cannot be read ({error})")
     if problems:
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        warnings.warn(f"{place}: {problems[0]}{more}; made again", stacklevel=3)
+        warnings.warn(f"{directory}: {problems[0]}{more}; made again", stacklevel=3)
     return chunks
 
 
@@ -181,8 +181,8 @@ def _read(stem: Path, start: int, items: int) -> Arrays | None:
             arrays = dict(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    found = sha256(arrays)
-    require(found == description["sha256"], f"SHA-256 {found[:12]}... is not the card's")
+    digest = sha256(arrays)
+    require(digest == description["sha256"], f"SHA-256 {digest[:12]}... is not the card's")
     # Older cards do not say where their chunk starts.
     same = description["items"] == items and description.get("start", start) == start
     return arrays if same else None

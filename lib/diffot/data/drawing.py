@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -87,23 +88,27 @@ def vary_color(
     return "#" + "".join(f"{channel:02x}" for channel in moved)
 
 
-def provide(
-    name: str,
-    draw: Callable[[int, int], Drawing],
-    n: int,
-    size: int,
-    seed: int,
-    classes: dict[str, tuple[str, ...]],
-    recipe: dict,
-    packages: Sequence[str],
-    folder: str | Path,
-) -> LabeledImages:
-    """The first n images of a data set, drawn or from the cache.
+@dataclass(frozen=True)
+class Series:
+    """A series of drawings without end.
 
     Args:
+        name: of the data set.
         draw: called with an index and the seed; gives the image's SVG and labels. Picklable.
+        classes: of each label.
         recipe: everything else that the drawings depend on, as JSON.
         packages: whose versions matter.
+    """
+
+    name: str
+    draw: Callable[[int, int], Drawing]
+    classes: dict[str, tuple[str, ...]]
+    recipe: dict
+    packages: Sequence[str]
+
+
+def provide(series: Series, n: int, size: int, seed: int, folder: str | Path) -> LabeledImages:
+    """The first n images of a series, drawn or from the cache.
 
     Raises:
         TypeError: if n, size or seed is no whole number.
@@ -113,17 +118,17 @@ def provide(
     seed = as_whole_number(seed, "seed", least=0)
     indices = range(cache.CHUNK * math.ceil(n / cache.CHUNK))
     arrays = cache.provide(
-        f"{name}-{size}px",
-        {"size": size, "seed": seed, **recipe},
-        packages,
+        f"{series.name}-{size}px",
+        {"size": size, "seed": seed, **series.recipe},
+        series.packages,
         indices,
-        partial(_draw_piece, draw, size, seed),
+        partial(_draw_piece, series.draw, size, seed),
         folder,
     )
     return LabeledImages(
         torch.from_numpy(arrays["pixels"][:n]),
-        {label: torch.from_numpy(arrays[label][:n].astype(np.int64)) for label in classes},
-        classes,
+        {label: torch.from_numpy(arrays[label][:n].astype(np.int64)) for label in series.classes},
+        series.classes,
     )
 
 

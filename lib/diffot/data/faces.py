@@ -17,7 +17,15 @@ import torch
 from dicebear import Avatar, Style
 from torch import Tensor
 
-from diffot.data.drawing import BACKGROUNDS, Drawing, choose, provide, rasterize, vary_color
+from diffot.data.drawing import (
+    BACKGROUNDS,
+    Drawing,
+    Series,
+    choose,
+    provide,
+    rasterize,
+    vary_color,
+)
 from diffot.data.images import LabeledImages
 from diffot.errors import as_number, as_whole_number, require, require_known, require_type
 from diffot.paths import CACHE
@@ -129,8 +137,8 @@ def load(
     """
     _require_bias(bias)
     recipe = {"recipe": RECIPE, "bias": asdict(bias) if bias else None}
-    draw = partial(face, bias=bias)
-    return provide("faces", draw, n, size, seed, CLASSES, recipe, PACKAGES, folder)
+    series = Series("faces", partial(face, bias=bias), CLASSES, recipe, PACKAGES)
+    return provide(series, n, size, seed, folder)
 
 
 def face(index: int, seed: int = 0, bias: Bias | None = None) -> Drawing:

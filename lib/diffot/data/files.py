@@ -93,8 +93,8 @@ def readable_formats() -> tuple[str, ...]:
 @lru_cache
 def _suffixes() -> frozenset[str]:
     """How names of such images end."""
-    known = Image.registered_extensions()
-    return frozenset(suffix for suffix, kind in known.items() if kind not in _FOREIGN)
+    extensions = Image.registered_extensions()
+    return frozenset(suffix for suffix, kind in extensions.items() if kind not in _FOREIGN)
 
 
 def _unpacking(root: Path) -> str:

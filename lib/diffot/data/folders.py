@@ -11,7 +11,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -87,25 +87,27 @@ def celeba(root: str | Path, size: int = 64, folder: str | Path = CACHE) -> Fold
     """
     root, size = as_path(root, "root"), as_whole_number(size, "size", least=1)
     expected = _CELEBA.format(root=root)
-    place = root / "img_align_celeba"
-    paths, skipped = find_images(place, root, expected)
+    directory = root / "img_align_celeba"
+    paths, skipped = find_images(directory, root, expected)
     names, rows, reasons = celeba_attributes(celeba_list(root, expected))
     listed = [path for path in paths if path.name in rows]
     unlisted = [
-        f"{path.relative_to(place)}: {reasons.get(path.name, 'not in the list of attributes')}"
+        f"{path.relative_to(directory)}: "
+        f"{reasons.get(path.name, 'not in the list of attributes')}"
         for path in paths
         if path.name not in rows
     ]
     require(
         len(listed) > 0,
-        f"the list of attributes in {root} has no valid row for any image of {place}:"
+        f"the list of attributes in {root} has no valid row for any image of {directory}:"
         f"{shortened(unlisted)}\n{expected}",
     )
     values = np.array([rows[path.name] for path in listed], np.int64)
     labels = {name: values[:, k] for k, name in enumerate(names)}
     classes = dict.fromkeys(names, ("no", "yes"))
     left_out = [*unlisted, *skipped]
-    return _load("celeba", place, listed, labels, classes, size, _celeba_face, folder, left_out)
+    files = _Files("celeba", directory, listed, left_out, labels, classes)
+    return _load(files, size, _celeba_face, folder)
 
 
 def celeba_hq(root: str | Path, size: int = 256, folder: str | Path = CACHE) -> FolderImages:
@@ -122,9 +124,9 @@ def celeba_hq(root: str | Path, size: int = 256, folder: str | Path = CACHE) -> 
         ValueError: if the size is below 1, or no image can be read.
     """
     root, size = as_path(root, "root"), as_whole_number(size, "size", least=1)
-    place = root / "CelebA-HQ-img" if (root / "CelebA-HQ-img").is_dir() else root
-    paths, skipped = find_images(place, root, _CELEBA_HQ.format(root=root))
-    return _load("celeba-hq", place, paths, {}, {}, size, _middle, folder, skipped)
+    directory = root / "CelebA-HQ-img" if (root / "CelebA-HQ-img").is_dir() else root
+    paths, skipped = find_images(directory, root, _CELEBA_HQ.format(root=root))
+    return _load(_Files("celeba-hq", directory, paths, skipped), size, _middle, folder)
 
 
 def afhq(
@@ -148,23 +150,24 @@ def afhq(
     """
     require_known(split, "split", AFHQ_SPLITS)
     root, size = as_path(root, "root"), as_whole_number(size, "size", least=1)
-    place, expected = root / split, _AFHQ.format(root=root)
-    found, skipped = find_images(place, root, expected)
-    kinds = [path.relative_to(place).parts[0] for path in found]
-    paths = [path for path, kind in zip(found, kinds) if kind in AFHQ_CLASSES]
+    directory, expected = root / split, _AFHQ.format(root=root)
+    candidates, skipped = find_images(directory, root, expected)
+    kinds = [path.relative_to(directory).parts[0] for path in candidates]
+    paths = [path for path, kind in zip(candidates, kinds) if kind in AFHQ_CLASSES]
     skipped = [
-        f"{path.relative_to(place)}: not in a folder named {', '.join(AFHQ_CLASSES)}"
-        for path, kind in zip(found, kinds)
+        f"{path.relative_to(directory)}: not in a folder named {', '.join(AFHQ_CLASSES)}"
+        for path, kind in zip(candidates, kinds)
         if kind not in AFHQ_CLASSES
     ] + skipped
     if not paths:
-        raise FileNotFoundError(f"there is no image of a class in {place}. {expected}")
+        raise FileNotFoundError(f"there is no image of a class in {directory}. {expected}")
     missing = [name for name in AFHQ_CLASSES if name not in kinds]
     if missing:
-        warnings.warn(f"{place} has no images of {' or '.join(missing)}", stacklevel=2)
+        warnings.warn(f"{directory} has no images of {' or '.join(missing)}", stacklevel=2)
     numbers = [AFHQ_CLASSES.index(kind) for kind in kinds if kind in AFHQ_CLASSES]
     labels, classes = {"class": np.array(numbers, np.int64)}, {"class": AFHQ_CLASSES}
-    return _load(f"afhq-{split}", place, paths, labels, classes, size, _middle, folder, skipped)
+    files = _Files(f"afhq-{split}", directory, paths, skipped, labels, classes)
+    return _load(files, size, _middle, folder)
 
 
 def images(root: str | Path, size: int, folder: str | Path = CACHE) -> FolderImages:
@@ -185,60 +188,67 @@ def images(root: str | Path, size: int, folder: str | Path = CACHE) -> FolderIma
     """
     root, size = as_path(root, "root"), as_whole_number(size, "size", least=1)
     paths, skipped = find_images(root, root, _IMAGES)
-    return _load("images", root, paths, {}, {}, size, _middle, folder, skipped)
+    return _load(_Files("images", root, paths, skipped), size, _middle, folder)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a data set, with their labels, and what was left out."""
+
+    name: str
+    directory: Path
+    paths: list[Path]
+    skipped: Sequence[str]
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _load(
-    name: str,
-    place: Path,
-    paths: list[Path],
-    labels: dict[str, np.ndarray],
-    classes: dict[str, tuple[str, ...]],
+    files: _Files,
     size: int,
     square: Callable[[Image.Image, int], Image.Image],
-    folder: str | Path,
-    skipped: Sequence[str],
+    cached: str | Path,
 ) -> FolderImages:
     """Decode the files, or take them from the cache, and report what is left out."""
     parameters = {
         "recipe": RECIPE,
         "size": size,
-        "folder": str(place.resolve()),
-        "files": _fingerprint(place, paths),
+        "folder": str(files.directory.resolve()),
+        "files": _fingerprint(files.directory, files.paths),
     }
     make = partial(_decode_piece, square, size)
     arrays = cache.provide(
-        f"{name}-{size}px",
+        f"{files.name}-{size}px",
         parameters,
         ["pillow"],
-        paths,
+        files.paths,
         make,
-        folder,
+        cached,
         holds=partial(_still_unreadable, make),
     )
     good = arrays["problem"] == ""
     problems = [
-        f"{path.relative_to(place)}: {problem}"
-        for path, problem in zip(paths, arrays["problem"])
+        f"{path.relative_to(files.directory)}: {problem}"
+        for path, problem in zip(files.paths, arrays["problem"])
         if problem
     ]
-    skipped = (*problems, *skipped)
+    skipped = (*problems, *files.skipped)
     if skipped:
         warnings.warn(
-            f"{good.sum()} images of {place} are read, and {len(skipped)} files or folders left "
-            f"out:{shortened(skipped)}",
+            f"{good.sum()} images of {files.directory} are read, and {len(skipped)} files or "
+            f"folders left out:{shortened(skipped)}",
             stacklevel=3,
         )
-    require(bool(good.any()), f"none of the images in {place} can be read")
+    require(bool(good.any()), f"none of the images in {files.directory} can be read")
     return FolderImages(
         torch.from_numpy(arrays["pixels"]),
-        {label: torch.from_numpy(values[good]) for label, values in labels.items()},
-        classes,
+        {label: torch.from_numpy(values[good]) for label, values in files.labels.items()},
+        files.classes,
         skipped,
     )
 
 
-def _fingerprint(place: Path, paths: Sequence[Path]) -> str:
+def _fingerprint(directory: Path, paths: Sequence[Path]) -> str:
     """A hash that changes if a file does: of all names, lengths and times of change."""
     listing = []
     for path in paths:
@@ -247,7 +257,7 @@ def _fingerprint(place: Path, paths: Sequence[Path]) -> str:
             state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         except OSError:
             state = []
-        listing.append([str(path.relative_to(place)), *state])
+        listing.append([str(path.relative_to(directory)), *state])
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 

@@ -54,8 +54,8 @@ class LabeledImages:
             "expected the same names",
         )
         for name, values in self.labels.items():
-            known = self.classes[name]
-            require_type(known, tuple, f"classes[{name!r}]", "a tuple of texts")
+            names = self.classes[name]
+            require_type(names, tuple, f"classes[{name!r}]", "a tuple of texts")
             _require_integers(values, f"labels[{name!r}]", torch.int64, "(N,)")
             require(
                 values.shape == self.pixels.shape[:1],
@@ -63,9 +63,9 @@ class LabeledImages:
                 f"({len(self.pixels)},), one for each image",
             )
             require(
-                bool(((values >= 0) & (values < len(known))).all()),
-                f"labels[{name!r}] has values outside of 0 to {len(known) - 1}, its "
-                f"{len(known)} classes",
+                bool(((values >= 0) & (values < len(names))).all()),
+                f"labels[{name!r}] has values outside of 0 to {len(names) - 1}, its "
+                f"{len(names)} classes",
             )
 
     def __repr__(self) -> str:

@@ -92,10 +92,10 @@ class QuarticMixture(Law):
             least = self._least_exponent(i, nodes[exponent.argmin()])
             mass = torch.exp(least - exponent) * area
             self._log_normalizer[i] = mass.sum().log() - least
-            share = mass / mass.sum()
-            means.append(share @ nodes)
+            weights = mass / mass.sum()
+            means.append(weights @ nodes)
             centered = nodes - means[-1]
-            covariances.append(torch.einsum("p,pi,pj->ij", share, centered, centered))
+            covariances.append(torch.einsum("p,pi,pj->ij", weights, centered, centered))
             boxes.append(box)
             self._least.append(least)
         self._boxes = torch.stack(boxes)  # (K, lowest or highest, axis)
@@ -130,11 +130,11 @@ class QuarticMixture(Law):
 
     def _slope(self, x: Tensor) -> Tensor:
         """Gradient of the log density at x of shape (B, 2), float64 of shape (B, 2)."""
-        share = self._log_joint(x).softmax(0)
+        weights = self._log_joint(x).softmax(0)
         u, w = self._offsets(x)
         first, second = _times(self.q1, u), _times(self.q2, [a**2 for a in w])
         slopes = [2 * f + 4 * a * g for f, a, g in zip(first, w, second)]
-        return torch.stack([-(share * slope).sum(0) for slope in slopes], 1)
+        return torch.stack([-(weights * slope).sum(0) for slope in slopes], 1)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw n points, float64 of shape (n, 2), by rejection from the uniform law on a box
@@ -149,16 +149,16 @@ class QuarticMixture(Law):
 
     def _sample_component(self, k: int, n: int, generator: torch.Generator) -> Tensor:
         low, high = self._boxes[k]
-        found, missing = [torch.empty(0, 2, dtype=torch.float64)], n
+        accepted, missing = [torch.empty(0, 2, dtype=torch.float64)], n
         while missing > 0:
             draws = torch.rand(20_000, 3, dtype=torch.float64, generator=generator)
             x = low + (high - low) * draws[:, :2]
             ratio = torch.exp(self._least[k] - self._exponent(k, x))
             if float(ratio.max()) > 1 + 1e-6:
                 raise RuntimeError(f"component {k} has a mode that was not found; please report")
-            found.append(x[draws[:, 2] < ratio][:missing])
-            missing -= len(found[-1])
-        return torch.cat(found)
+            accepted.append(x[draws[:, 2] < ratio][:missing])
+            missing -= len(accepted[-1])
+        return torch.cat(accepted)
 
     def _log_joint(self, x: Tensor) -> Tensor:
         """Log of each component's density over K, shape (K, B)."""

@@ -37,7 +37,7 @@ def s_curve_mixture(components: int = 400) -> GaussianMixture:
         components: number of Gaussians, at least 1.
     """
     components = as_whole_number(components, "components", least=1)
-    share = (torch.arange(components, dtype=torch.float64) + 0.5) / components
-    u = 3 * torch.pi * (share - 0.5)
+    level = (torch.arange(components, dtype=torch.float64) + 0.5) / components
+    u = 3 * torch.pi * (level - 0.5)
     curve = torch.stack([u.sin(), u.sign() * (u.cos() - 1)], 1)
     return equal_mixture((_STRETCH * curve).tolist(), _NOISE**2)

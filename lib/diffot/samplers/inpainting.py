@@ -69,8 +69,8 @@ def inpaint(
     def held(x: Tensor, level: Level) -> Tensor:
         """x with the values that the mask holds on their path."""
         epsilon = noise if generator is None else noise_like(x, generator)
-        known = level[0] * image + level[1] * epsilon
-        return torch.lerp(known, x, mask.expand_as(x))
+        kept = level[0] * image + level[1] * epsilon
+        return torch.lerp(kept, x, mask.expand_as(x))
 
     x = held(start, levels[0])
     for t, here, there in zip(times, levels, levels[1:]):
