@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from diffot.learning import zoo
+from diffot.learning import registry
 from diffot.processes import schedules
 from diffot.samplers.ddim import ddim, ddim_path
 from diffot.transport.assignment import optimal_assignment
@@ -25,7 +25,7 @@ def seconds(function):
 def main():
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    predictor = zoo.load("Low2DASymMixSiLU")
+    predictor = registry.load("Low2DASymMixSiLU")
     z = torch.randn(4000, 2, generator=generator)
     steps = 50
     times = schedules.timesteps(predictor.schedule, steps)[:-1]

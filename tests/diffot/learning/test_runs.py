@@ -19,7 +19,9 @@ from training_worker import disks
 
 from diffot.laws import mixtures
 from diffot.learning import training
+from diffot.learning.batches import Draws
 from diffot.learning.networks import MLP, UNet
+from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.runs import TrainingRun
 from diffot.learning.training import TrainConfig
 
@@ -36,8 +38,13 @@ def fit(schedule, folder, draw=gray, rate=1e-3, resume=False):
     torch.manual_seed(0)
     network = UNet(**SMALL)
     run = TrainingRun(folder, {"training": {"rate": rate}}, resume, seconds=0.0)
-    config = TrainConfig(8, batch_size=8, learning_rate=rate, prediction="v")
-    return training.train(network, schedule, draw, config, progress=False, run=run)
+    config = TrainConfig(8, batch_size=8, learning_rate=rate)
+    return train(network, schedule, draw, config, run, "v")
+
+
+def train(network, schedule, draw, config, run=None, prediction="eps"):
+    objective, draws = DenoisingLoss(schedule, prediction), torch.Generator().manual_seed(0)
+    return training.train(network, Draws(draw), objective, config, draws, progress=False, run=run)
 
 
 def weights_of(folder):
@@ -164,7 +171,7 @@ def test_a_resumed_run_keeps_its_precision(schedule, tmp_path, monkeypatch):
 
     def go(precision, steps):
         config = TrainConfig(steps, batch_size=8, precision=precision)
-        return training.train(network, schedule, sample, config, progress=False, run=run())
+        return train(network, schedule, sample, config, run())
 
     monkeypatch.setattr(training, "faster_precision", lambda *arguments: ("bfloat16", 0.5))
     assert go("auto", 3).precision == "bfloat16"
@@ -194,11 +201,11 @@ def test_buffers_are_in_the_state(schedule, tmp_path):
             raise KeyboardInterrupt
         return sample(n, generator)
 
-    whole = training.train(network, schedule, sample, config, False).network.state_dict()
+    whole = train(network, schedule, sample, config).network.state_dict()
     for _ in range(2):
         run = TrainingRun(tmp_path, {}, resume=True, seconds=0.0)
         try:
-            result = training.train(network, schedule, interrupted, config, False, run)
+            result = train(network, schedule, interrupted, config, run)
         except KeyboardInterrupt:
             assert state_of(tmp_path)["step"] == 5
     assert same_bytes(result.network.state_dict(), whole)
