@@ -371,12 +371,12 @@ SPOILT = [
     ("Low2DSymMix", "sha256", 5, "has the hash 5"),
     ("Low2DSymMix", "losses", None, "lacks losses"),
     ("DigitsProbe28", "recipe.seed", 7, "recipe.seed is 7 there and 0 here"),
-    ("DigitsProbe28", "network", None, "does not describe a probe"),
-    ("DigitsProbe28", "network.widths", [8], "widths is [8] there"),
+    ("DigitsProbe28", "network", None, "lacks network"),
+    ("DigitsProbe28", "network.widths", [8], "weights of another network"),
     ("DigitsProbe28", "network.channels", 3, "weights of another network: trunk.0.weight"),
-    ("DigitsProbe28", "evaluation", None, "does not describe a probe"),
+    ("DigitsProbe28", "evaluation", None, "lacks evaluation"),
     ("FacesVAE32", "labels.smile", 3, "labels.smile is 3 there and 2 here"),
-    ("FacesVAE32", "shape", None, "lacks the shape"),
+    ("FacesVAE32", "shape", None, "lacks shape"),
     ("FacesVAE32", "shape", [1, 32, 32], "weights of another network"),
 ]
 

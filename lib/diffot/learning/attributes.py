@@ -164,6 +164,13 @@ def cross_entropy(
     )
 
 
+def validation_loss(probe: AttributeProbe, data: LabeledImages) -> float:
+    """The mean of :func:`cross_entropy` over images as they are."""
+    device = probe.temperatures.device
+    labels = {label: values.to(device) for label, values in data.labels.items()}
+    return float(cross_entropy(probe, data.images.to(device), labels))
+
+
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     r"""Images with the small defects of generated ones, drawn for each image.
 

@@ -39,7 +39,7 @@ BATCH = 250  # images at a time where nothing is learned
 def as_class_counts(labels: Mapping[str, int]) -> dict[str, int]:
     """Names of labels and their numbers of classes, checked."""
     require_type(labels, Mapping, "labels", "a dict of numbers of classes")
-    require(len(labels) > 0, "labels is empty; expected at least one label to be told")
+    require(len(labels) > 0, "labels is empty; expected at least one label")
     return {
         name: as_whole_number(classes, f"the classes of {name!r} in labels", least=1)
         for name, classes in labels.items()
@@ -89,8 +89,7 @@ class ConditionalVAE(nn.Module):
             size % 2 ** len(widths) == 0,
             f"images of {size} pixels cannot be halved {len(widths)} times; use fewer levels",
         )
-        self.latents = latents
-        self.shape = (channels, size, size)
+        self.latents, self.shape = latents, (channels, size, size)
         side = size // 2 ** len(widths)
         features, hidden = widths[-1] * side**2, 2 * widths[-1]
         self.label = nn.ModuleDict(
@@ -252,7 +251,7 @@ class EvidenceLoss(Objective):
     """Minus the evidence lower bound of each image, in nats, with one draw of its latent.
 
     Args:
-        labels: those of the images that the network is told.
+        labels: those of the images that the network is conditioned on.
         latents: dimension of the latents.
     """
 

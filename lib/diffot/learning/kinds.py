@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -24,6 +25,7 @@ from diffot.laws.mixtures import thesis_mixture
 from diffot.learning import attributes, autoencoder, networks
 from diffot.learning.batches import Draw, Draws, Epochs
 from diffot.learning.datasets import load_images, require_labels
+from diffot.learning.descriptions import called
 from diffot.learning.networks import LARGEST_SEED
 from diffot.learning.objectives import BestWeights, DenoisingLoss, Examples, Objective
 from diffot.learning.precision import PRECISIONS
@@ -41,18 +43,30 @@ PREVIEW_STEPS = 20  # in which they are drawn
 class Recipe(ABC):
     """What is trained, on what and how; frozen dataclasses, one for each kind.
 
-    ``storage`` is the type in which weights are stored; they are loaded as float32.
+    ``storage`` is the type in which weights are stored; they are loaded as float32. ``keys`` are
+    those that a card has to have beside those of all cards.
     """
 
     storage: str
+    keys: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def description(self) -> dict:
         """The recipe as a card has it: plain numbers, texts, lists and dicts."""
 
     @abstractmethod
-    def trained(self, progress: bool = True, run: TrainingRun | None = None) -> TrainResult:
-        """Train by the recipe."""
+    def examples(self) -> tuple:
+        """What is trained on, as :meth:`fit` takes it."""
+
+    @abstractmethod
+    def fit(self, *examples: Any, progress: bool, run: TrainingRun | None) -> TrainResult:
+        """Train a fresh network on these examples."""
+
+    def train_network(self, progress: bool = True, run: TrainingRun | None = None) -> TrainResult:
+        """Train a fresh network on the examples of the recipe."""
+        with accelerator().main_process_first():  # so that one prepares the data for all
+            examples = self.examples()
+        return self.fit(*examples, progress=progress, run=run)
 
     def details(self, network: nn.Module) -> dict:
         """What a card says of the network that the recipe leaves to the data."""
@@ -73,10 +87,6 @@ class Recipe(ABC):
     def compared(self, card: dict) -> tuple[dict, dict]:
         """What a card says of the recipe, and what it should say."""
         return card, self.description()
-
-    def problem(self, card: dict) -> str | None:
-        """What a card lacks, if anything, in half a sentence."""
-        return None
 
     def loaded(self, network: nn.Module) -> Any:
         """What a trained network is used as."""
@@ -137,8 +147,8 @@ class DenoiserRecipe(Recipe):
         return DenoisingLoss(self.schedule, self.prediction, self.label_dropout)
 
     def draw(self) -> Draw:
-        """The data as a function ``(n, generator) -> points``; of a conditional model, with the
-        labels that it is told."""
+        """The data as a function ``(n, generator) -> points``; of a conditional model, with
+        its labels."""
         if isinstance(self.data, str):
             return toy.s_curve if self.data == "Low2DSCurve" else thesis_mixture(self.data).sample
         images = load_images(self.data)
@@ -155,9 +165,12 @@ class DenoiserRecipe(Recipe):
 
         return draw_labeled
 
-    def trained(self, progress: bool = True, run: TrainingRun | None = None) -> TrainResult:
-        with accelerator().main_process_first():  # so that one prepares the data for all
-            draw = self.draw()
+    def examples(self) -> tuple[Draw]:
+        return (self.draw(),)
+
+    def fit(
+        self, draw: Draw, progress: bool = True, run: TrainingRun | None = None
+    ) -> TrainResult:
         return train(
             networks.build(self.network, self.seed),
             Draws(draw),
@@ -238,6 +251,7 @@ class ProbeRecipe(Recipe):
     learning_rate: float = 8e-3
     seed: int = 0
     storage: ClassVar[str] = "float32"
+    keys: ClassVar[tuple[str, ...]] = ("network", "evaluation")
 
     def __post_init__(self):
         for part in SPLITS:
@@ -261,10 +275,8 @@ class ProbeRecipe(Recipe):
         skip = as_whole_number(data.pop("skip", 0), "skip", least=0)
         return load_images(data).at(slice(skip, None))
 
-    def trained(self, progress: bool = True, run: TrainingRun | None = None) -> TrainResult:
-        with accelerator().main_process_first():
-            data, validation = self.split("train"), self.split("validation")
-        return self.fit(data, validation, progress, run)
+    def examples(self) -> tuple[LabeledImages, LabeledImages]:
+        return self.split("train"), self.split("validation")
 
     def fit(
         self,
@@ -294,11 +306,7 @@ class ProbeRecipe(Recipe):
         )
         require(len(validation) > 0, "validation holds no images; expected at least 1")
         _, channels, size, _ = data.pixels.shape
-        best = BestWeights(
-            lambda probe: float(
-                attributes.cross_entropy(probe, validation.images, validation.labels)
-            )
-        )
+        best = BestWeights(partial(attributes.validation_loss, data=validation))
         result = _fit_in_epochs(
             networks.seeded(
                 lambda: attributes.AttributeProbe(data.classes, channels, size, self.widths),
@@ -321,7 +329,7 @@ class ProbeRecipe(Recipe):
         return {"network": {"classes": network.classes, **sizes}}
 
     def build(self, card: dict) -> attributes.AttributeProbe:
-        return attributes.AttributeProbe(**card["network"])
+        return called(attributes.AttributeProbe, card["network"], "network")
 
     def results(self, result: TrainResult, stored: nn.Module) -> dict:
         losses = result.column("validation_loss")
@@ -332,28 +340,13 @@ class ProbeRecipe(Recipe):
             "evaluation": table.round(5).to_dict(orient="index"),
         }
 
-    def compared(self, card: dict) -> tuple[dict, dict]:
-        there = {**card, "widths": card["network"]["widths"]}
-        return there, {**self.description(), "widths": self.widths}
-
-    def problem(self, card: dict) -> str | None:
-        network, evaluation = card.get("network"), card.get("evaluation")
-        complete = (
-            isinstance(network, dict)
-            and network.keys() == {"classes", "channels", "size", "widths"}
-            and isinstance(network["classes"], dict)
-            and isinstance(evaluation, dict)
-            and network["classes"].keys() == evaluation.keys()
-        )
-        return None if complete else "does not describe a probe and how well it reads each label"
-
 
 @dataclass(frozen=True)
 class AutoencoderRecipe(Recipe):
     """A conditional variational autoencoder.
 
     ``data`` and ``test`` are data sets as in :func:`~diffot.learning.datasets.load_images`,
-    ``labels`` those of theirs that the network is told; ``network`` holds further arguments of
+    ``labels`` those of theirs that condition it; ``network`` holds further arguments of
     :class:`~diffot.learning.autoencoder.ConditionalVAE`. The learning rate is AdamW's at its
     highest; it rises and falls in one cycle. The same seed on the same machine with as many
     threads gives the same weights.
@@ -371,6 +364,7 @@ class AutoencoderRecipe(Recipe):
     learning_rate: float = 2e-3
     seed: int = 0
     storage: ClassVar[str] = "float16"
+    keys: ClassVar[tuple[str, ...]] = ("shape", "evaluation")
 
     def __post_init__(self):
         for name, what in (("data", "data set"), ("test", "data set"), ("network", "network")):
@@ -380,10 +374,8 @@ class AutoencoderRecipe(Recipe):
     def description(self) -> dict:
         return asdict(self)
 
-    def trained(self, progress: bool = True, run: TrainingRun | None = None) -> TrainResult:
-        with accelerator().main_process_first():
-            data = load_images(self.data)
-        return self.fit(data, progress, run)
+    def examples(self) -> tuple[LabeledImages]:
+        return (load_images(self.data),)
 
     def fit(
         self, data: LabeledImages, progress: bool = True, run: TrainingRun | None = None
@@ -418,15 +410,6 @@ class AutoencoderRecipe(Recipe):
     def results(self, result: TrainResult, stored: nn.Module) -> dict:
         evaluation = autoencoder.evaluate(stored, load_images(self.test))
         return {"evaluation": {key: round(value, 5) for key, value in evaluation.items()}}
-
-    def problem(self, card: dict) -> str | None:
-        shape = card.get("shape")
-        complete = (
-            isinstance(shape, list)
-            and len(shape) == 3
-            and isinstance(card.get("evaluation"), dict)
-        )
-        return None if complete else "lacks the shape of images, or the evaluation"
 
 
 def _set_checked(recipe: ProbeRecipe | AutoencoderRecipe, **checked: Any) -> None:

@@ -201,7 +201,6 @@ def config(name: str, kind: type[Recipe] = Recipe) -> Recipe:
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
     """
-    require_known(
-        name, "model", [known for known, recipe in RECIPES.items() if isinstance(recipe, kind)]
-    )
+    names = [each for each, recipe in RECIPES.items() if isinstance(recipe, kind)]
+    require_known(name, "model", names)
     return RECIPES[name]

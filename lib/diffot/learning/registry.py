@@ -52,13 +52,8 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
         ValueError: for an unknown name, or a card that cannot be read or is of another recipe.
         FileNotFoundError: if it has not been trained yet.
     """
-    recipe, description = config(name), checkpoints.card(name, folder)
-    problem = recipe.problem(description)
-    require(
-        problem is None,
-        f"{checkpoints.card_path(name, folder)} {problem}; train again with: make train "
-        f"MODEL={name} OVERWRITE=1",
-    )
+    recipe = config(name)
+    description = checkpoints.card(name, folder, recipe.keys)
     checkpoints.require_recipe(name, *recipe.compared(description), folder)
     return description
 
@@ -79,7 +74,7 @@ def train(
     require_precision(name, precision)
     if precision is not None:
         recipe = replace(recipe, training=replace(recipe.training, precision=precision))
-    return recipe.trained(progress, run)
+    return recipe.train_network(progress, run)
 
 
 def require_precision(name: str, precision: str | None) -> None:

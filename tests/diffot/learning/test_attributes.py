@@ -213,6 +213,15 @@ def test_the_card_of_the_digits_probe_can_be_reproduced():
     assert difference["accuracy"].item() <= 0.002 and found["n"].item() == 1000
 
 
+def test_a_denoiser_finds_the_probe_for_its_images():
+    for name, size, label in (("Animals64", 64, "ears"), ("Digits28", 28, "digit")):
+        probe = registry.probe_for(name)
+        assert probe.size == size and label in probe.classes
+    assert registry.probe_for("Celeb64") is None and registry.probe_for("Low2DSymMix") is None
+    with pytest.raises(ValueError, match="unknown model 'FacesProbe32'"):
+        registry.probe_for("FacesProbe32")
+
+
 def test_no_image_is_in_two_splits():
     digit_splits = [recipes.config("DigitsProbe28").split(part) for part in kinds.SPLITS]
     contents = {bytes(image.numpy()) for data in digit_splits for image in data.pixels}

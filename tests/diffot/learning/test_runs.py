@@ -17,9 +17,11 @@ import torch
 import training_worker
 from training_worker import disks
 
+from diffot.data import digits
 from diffot.laws import mixtures
 from diffot.learning import training
-from diffot.learning.batches import Draws
+from diffot.learning.batches import Draws, Epochs
+from diffot.learning.kinds import ProbeRecipe
 from diffot.learning.networks import MLP, UNet
 from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.runs import TrainingRun
@@ -70,9 +72,10 @@ def untimed(log):
 
 @pytest.fixture(scope="module")
 def processes():
-    """Processes that start from one which has imported torch: to do so takes seconds."""
+    """Processes that start from one which has imported torch: to do so takes seconds, and the
+    compiler, which optimizers import when they are first made, takes more."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["diffot.learning.training"])
+    context.set_forkserver_preload(["diffot.learning.training", "torch._dynamo"])
     return context
 
 
@@ -112,9 +115,12 @@ def test_a_run_killed_ten_times_ends_with_the_same_weights(processes, tmp_path):
     assert not list(broken.glob(".*")), "what the kills left has not been removed"
 
 
-def test_two_processes_train_as_one_does(tmp_path):
+def test_two_processes_train_as_one_does(processes, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    subprocess.run([sys.executable, WORKER, one, "12"], check=True)
+    alone = processes.Process(target=training_worker.main, args=(one, 12, False))
+    alone.start()
+    alone.join()
+    assert alone.exitcode == 0
     # without a GPU it takes --multi_gpu to make it start two processes
     launch = [LAUNCHER, "launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"]
     plain = ["--mixed_precision=no", "--num_machines=1", "--dynamo_backend=no"]
@@ -209,6 +215,32 @@ def test_buffers_are_in_the_state(schedule, tmp_path):
         except KeyboardInterrupt:
             assert state_of(tmp_path)["step"] == 5
     assert same_bytes(result.network.state_dict(), whole)
+
+
+def test_epochs_go_on_where_they_were(tmp_path, monkeypatch):
+    """Order, learning rate in its cycle and best weights included."""
+    data, part = digits.load(60), {"set": "digits"}
+    recipe = ProbeRecipe(part, part, part, widths=(8,), epochs=4, batch_size=8)
+    whole = recipe.fit(data, data, progress=False)
+    take, calls = Epochs.take, []
+
+    def interrupted(batches, n, generator):
+        calls.append(n)
+        if len(calls) in (12, 20):  # in the second and in the third epoch
+            raise KeyboardInterrupt
+        return take(batches, n, generator)
+
+    monkeypatch.setattr(Epochs, "take", interrupted)
+    for _ in range(3):
+        run = TrainingRun(tmp_path, {}, resume=True, seconds=0.0)
+        try:
+            result = recipe.fit(data, data, False, run)
+        except KeyboardInterrupt:
+            continue
+    assert len(calls) == 4 * 7 + 2
+    assert same_bytes(result.network.state_dict(), whole.network.state_dict())
+    for name in ("loss", "validation_loss", "learning_rate"):
+        assert result.column(name) == whole.column(name)
 
 
 def test_a_full_disk_leaves_the_last_state(schedule, tmp_path, monkeypatch):

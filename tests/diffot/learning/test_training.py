@@ -1,3 +1,5 @@
+import copy
+import math
 import time
 from functools import cache
 
@@ -5,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from diffot.data.images import LabeledImages
 from diffot.denoisers.predictors import ExactPredictor, NetworkPredictor, velocity
 from diffot.laws import mixtures
 from diffot.learning import networks, recipes, training
-from diffot.learning.batches import Draws
+from diffot.learning.batches import Draws, Epochs
 from diffot.learning.networks import MLP, UNet
-from diffot.learning.objectives import LEVELS, DenoisingLoss
+from diffot.learning.objectives import LEVELS, DenoisingLoss, Objective
 from diffot.learning.precision import PRECISIONS, faster_precision
 from diffot.learning.training import TrainConfig
 from diffot.measures import evaluation
@@ -82,6 +85,53 @@ def test_v_is_the_same_quantity_in_other_words(schedule, generator):
         torch.testing.assert_close(
             velocity(predictor, x, t), predictor.network(x, torch.tensor(t / 1000))
         )
+
+
+class Absolute(Objective):
+    """Distance of a linear map of uniform points from labels."""
+
+    def __call__(self, network, inputs):
+        points, labels = inputs
+        return (network(points)[:, 0] - labels["y"]).abs()
+
+
+@pytest.mark.parametrize("decay", ["one-cycle", "constant"])
+def test_the_loop_is_that_of_any_textbook(decay, generator):
+    """Epochs, AdamW, its schedule and clipping as torch has them; the average by its sum."""
+    pixels = torch.randint(256, (10, 1, 1, 2), dtype=torch.uint8, generator=generator)
+    data = LabeledImages(pixels, {"y": torch.arange(10) % 3}, {"y": ("a", "b", "c")})
+    network = nn.Sequential(nn.Flatten(), nn.Linear(2, 1))
+    config = TrainConfig(6, 4, 0.1, decay, ema=0.5, weight_decay=0.3, clip=0.2, record_every=2)
+    draws = torch.Generator().manual_seed(3)
+    result = training.train(network, Epochs(data), Absolute(), config, draws, progress=False)
+
+    ours, draws = copy.deepcopy(network), torch.Generator().manual_seed(3)
+    optimizer = torch.optim.AdamW(ours.parameters(), lr=0.1, weight_decay=0.3)
+    if decay == "one-cycle":
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, 6)
+    else:
+        scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+    losses, iterates = [], [network[1].weight.detach().clone()]
+    for _ in range(3):  # two batches of four; two images are left out of each epoch
+        order = torch.randperm(10, generator=draws)
+        for rows in (order[:4], order[4:8]):
+            x, y = pixels[rows] / 127.5 - 1, data.labels["y"][rows]
+            loss = (ours(x)[:, 0] - y).abs().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(ours.parameters(), 0.2)
+            optimizer.step()
+            scheduler.step()
+            losses.append(float(loss.detach()))
+            iterates.append(ours[1].weight.detach().clone())
+    kept = [1 / 10, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15]  # all below 0.5
+    weights = [math.prod(kept)]
+    weights += [(1 - kept[i]) * math.prod(kept[i + 1 :]) for i in range(6)]
+    average = sum(w * x for w, x in zip(weights, iterates))
+    torch.testing.assert_close(result.network[1].weight.detach(), average)
+    means = [sum(losses[i : i + 2]) / 2 for i in (0, 2, 4)]
+    assert result.column("loss") == pytest.approx(means, rel=1e-6)
+    assert result.column("step") == [2, 4, 6]
 
 
 def test_losses_are_recorded_by_noise_level(schedule, generator):
