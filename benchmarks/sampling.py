@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from diffot.learning import zoo
+from diffot.learning import registry
 from diffot.samplers.ddim import ddim, ddim_path
 from diffot.transport.assignment import optimal_assignment
 
@@ -24,7 +24,7 @@ def seconds(function):
 def main():
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    denoiser = zoo.load("Low2DASymMixSiLU")
+    denoiser = registry.load("Low2DASymMixSiLU")
     z = torch.randn(4000, 2, generator=generator)
     steps = 50
     times = denoiser.schedule.timesteps(steps)[:-1]

@@ -27,6 +27,7 @@ from torch import nn
 from diffot.denoisers.network import NetworkDenoiser
 from diffot.learning import recipes
 from diffot.learning.networks import UNet
+from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.precision import faster_precision
 from diffot.samplers.ddim import ddim
 
@@ -128,7 +129,10 @@ def main():
     except ImportError as error:
         print(f"denoising-diffusion-pytorch is left out: {error}; see the head of this file")
     last = torch.channels_last
-    precision, slowness = faster_precision(UNet(**OURS), noise)
+    draws = torch.Generator().manual_seed(0)
+    objective = DenoisingLoss(recipes.config("Faces32A").schedule, "v")
+    inputs = objective.prepare((noise(BATCH, draws), {}), draws)
+    precision, slowness = faster_precision(UNet(**OURS), objective, inputs, BATCH)
     print(f"a step of ours in bfloat16 takes {slowness:.2g} times as long as in float32")
     if precision == "float32":
         print("bfloat16 is left out")

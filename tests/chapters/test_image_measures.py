@@ -10,7 +10,7 @@ from diffot.denoisers.exact import ExactDenoiser
 from diffot.denoisers.network import as_denoiser
 from diffot.laws import mixtures
 from diffot.laws.points import PointSet
-from diffot.learning import checkpoints, measured, probes, recipes, zoo
+from diffot.learning import checkpoints, datasets, measured, recipes, registry
 from diffot.measures import distances, quality
 from diffot.processes import schedules
 
@@ -40,7 +40,7 @@ def test_distance_from_the_finest_steps_for_a_standard_normal(generator):
 
 
 def test_an_image_counts_as_changed_if_any_label_is():
-    probe = probes.load("AnimalsProbe32")
+    probe = registry.load("AnimalsProbe32")
     animals = measured.held_out("Animals32", 400)
     differ = torch.stack([v[:, None] != v for v in animals.labels.values()])
     for label, name in zip(differ, animals.labels):  # pairs that differ in this label alone
@@ -54,12 +54,12 @@ def test_an_image_counts_as_changed_if_any_label_is():
     assert distances.differently_read(probe, x, y).float().mean() < 0.05
 
 
-def test_a_model_that_copies_is_found_out(monkeypatch):
+def test_a_model_that_copies_is_found_out(monkeypatch, instead_of_models):
     """The best denoiser for 300 digits draws these very digits."""
     monkeypatch.setattr(quality, "DIRECTIONS", 50)
-    copied = zoo.load_images({**recipes.config("Digits28").data, "n": 300}).images
+    copied = datasets.load_images({**recipes.config("Digits28").data, "n": 300}).images
     schedule = recipes.config("Digits28").schedule
-    monkeypatch.setattr(zoo, "load", lambda name: ExactDenoiser(PointSet(copied), schedule))
+    instead_of_models(ExactDenoiser(PointSet(copied), schedule))
     row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
     table = measurements.unfold(row)
     assert table.loc["samples", "nearest_share"] > 0.95
@@ -69,35 +69,35 @@ def test_a_model_that_copies_is_found_out(monkeypatch):
         table.loc["samples", "feature_distance"] < table.loc["Gaussian fit", "feature_distance"]
     )
     # without the copied digits among the training images there is nothing to notice
-    monkeypatch.setattr(
-        zoo,
-        "load",
-        lambda name: ExactDenoiser(PointSet(zoo.dataset(name).images[-300:]), schedule),
-    )
+    others = datasets.load_images(recipes.config("Digits28").data).images[-300:]
+    instead_of_models(ExactDenoiser(PointSet(others), schedule))
     row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
     assert measurements.unfold(row).loc["samples", "nearest_ratio"] > 0.9
 
 
 def test_held_out_digits_are_the_other_ones():
-    both = [zoo.dataset("Digits28"), measured.held_out("Digits28", 1000)]
+    both = [
+        datasets.load_images(recipes.config("Digits28").data),
+        measured.held_out("Digits28", 1000),
+    ]
     pixels = torch.cat([images.pixels for images in both]).flatten(1)
-    every = zoo.load_images({"set": "digits"}).pixels.flatten(1)
+    every = datasets.load_images({"set": "digits"}).pixels.flatten(1)
     assert torch.equal(pixels.unique(dim=0), every.unique(dim=0)) and len(pixels) == 5000
     with pytest.raises(ValueError, match=r"n is 5001; expected a whole number from 1 to 5000"):
         measured.held_out("Digits28", 1001)
 
 
 def test_held_out_animals_are_other_animals():
-    known = zoo.load_images({**recipes.config("Animals32").data, "n": 500}).pixels.flatten(1)
+    known = datasets.load_images({**recipes.config("Animals32").data, "n": 500}).pixels.flatten(1)
     others = measured.held_out("Animals32", 500).pixels.flatten(1)
     assert len(torch.cat([known, others]).unique(dim=0)) == 1000
     with pytest.raises(ValueError, match="Celeb64 is trained on all of its data"):
         measured.held_out("Celeb64", 5)
 
 
-def test_a_model_that_listens_to_one_label_only(monkeypatch):
+def test_a_model_that_listens_to_one_label_only(monkeypatch, instead_of_models):
     """Whatever it is told, it draws a real face, with the background that it was told."""
-    faces = zoo.load_images({**recipes.config("Faces32A").data, "n": 500, "seed": 200})
+    faces = datasets.load_images({**recipes.config("Faces32A").data, "n": 500, "seed": 200})
     schedule = recipes.config("Faces32A").schedule
 
     class HardOfHearing:
@@ -116,9 +116,9 @@ def test_a_model_that_listens_to_one_label_only(monkeypatch):
 
             return as_denoiser(noise, schedule)
 
-    monkeypatch.setattr(zoo, "load", lambda name: HardOfHearing())
+    instead_of_models(HardOfHearing())
     listening = recipes.config("Faces32Conditional")
-    monkeypatch.setitem(recipes.CONFIGS, "Faces32A", listening)
+    monkeypatch.setitem(recipes.RECIPES, "Faces32A", listening)
     row = measurements.measure_told("Faces32A", FACES, "FacesProbe32", 200, 5, seed=0)
     assert row["told_background"] > 0.98 and row["chance_background"] < 0.4
     for label in ("smile", "skin"):

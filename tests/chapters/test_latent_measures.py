@@ -7,7 +7,7 @@ import torch
 
 from chapters.identical_latents import latent_measures
 from chapters.identical_latents.latent_measures import weights
-from diffot.learning import checkpoints, measured, probes, recipes, vae, zoo
+from diffot.learning import checkpoints, datasets, measured, recipes, registry
 from diffot.measures import distances
 
 SHAPE = (3, 32, 32)
@@ -35,7 +35,7 @@ def face_maps(monkeypatch):
 
 
 def test_the_same_images_agree_in_everything(faces):
-    probe = probes.load("FacesProbe32")
+    probe = registry.load("FacesProbe32")
     row = latent_measures.compare(
         faces.images, faces.images, probe, probe, torch.Generator().manual_seed(0)
     )
@@ -50,7 +50,7 @@ def test_the_same_images_agree_in_everything(faces):
 
 
 def test_other_images_agree_in_nothing(faces):
-    probe = probes.load("FacesProbe32")
+    probe = registry.load("FacesProbe32")
     row = latent_measures.compare(
         faces.images[:30], faces.images[30:], probe, probe, torch.Generator().manual_seed(0)
     )
@@ -66,8 +66,8 @@ def test_faces_and_animals_share_the_background_alone(faces):
     row = latent_measures.compare(
         faces.images,
         animals.images,
-        probes.load("FacesProbe32"),
-        probes.load("AnimalsProbe32"),
+        registry.load("FacesProbe32"),
+        registry.load("AnimalsProbe32"),
         torch.Generator().manual_seed(0),
     )
     read = {key.split("_")[1] for key in row if key.startswith("attribute_")}
@@ -169,14 +169,14 @@ def test_a_round_trip_of_digits(tmp_path, monkeypatch):
     x = measured.held_out("Digits28", 20).images
     apart = distances.distances(x, x.roll(1, 0)).mean()
     assert row["distance"] < apart / 2
-    assert "digit" in zoo.load_images({"set": "digits", "n": 1}).classes
+    assert "digit" in datasets.load_images({"set": "digits", "n": 1}).classes
     assert row["attribute_digit"] > 0.8
 
 
 def test_copies_are_near_and_new_faces_are_not(monkeypatch):
-    known = zoo.load_images({**recipes.config("Faces32A").data, "n": 300})
+    known = datasets.load_images({**recipes.config("Faces32A").data, "n": 300})
     others = measured.held_out("Faces32A", 400).images
-    monkeypatch.setattr(zoo, "dataset", lambda name: known)
+    monkeypatch.setattr(datasets, "load_images", lambda data: known)
     for drawn, ratio, share in ((known.images, 0, 1), (others[200:], 1, 0.01)):
         monkeypatch.setattr(
             latent_measures, "decode", lambda name, n, steps, seed, drawn=drawn: drawn[:n]
@@ -195,8 +195,8 @@ def test_an_autoencoder_agrees_with_itself_and_does_what_it_is_told():
     others = latent_measures.measure_autoencoders(
         "FacesVAE32", "FacesVAE32", hashes, "others", n, seed=0
     )
-    labels = vae.CONFIGS["FacesVAE32"].test | {"n": 2 * n}
-    background = zoo.load_images(labels).labels["background"]
+    labels = recipes.RECIPES["FacesVAE32"].test | {"n": 2 * n}
+    background = datasets.load_images(labels).labels["background"]
     equal = float((background[:n] == background[n:]).double().mean())
     assert others["attribute_background"] == pytest.approx(equal, abs=0.1)
     with pytest.raises(ValueError, match="told"):
@@ -206,7 +206,7 @@ def test_an_autoencoder_agrees_with_itself_and_does_what_it_is_told():
 def test_rows_are_about_the_weights_that_are_named():
     names = ("linear Faces32A", "Faces32B", "Faces32A steps=20")
     first, second = latent_measures.weights(*names).split("+")
-    assert zoo.card("Faces32A")["sha256"].startswith(first)
-    assert zoo.card("Faces32B")["sha256"].startswith(second)
+    assert registry.card("Faces32A")["sha256"].startswith(first)
+    assert registry.card("Faces32B")["sha256"].startswith(second)
     with pytest.raises(ValueError, match=r"Faces32A, Faces32B have the hash .* anew"):
         latent_measures.measure_pair("Faces32A", "Faces32B", f"{second}+{first}", 4, 5, 0)

@@ -14,7 +14,7 @@ import torch
 from chapters.latent_manipulation import manipulation, regions
 from diffot.data import faces
 from diffot.denoisers.network import as_denoiser
-from diffot.learning import checkpoints, latent_maps, measured, recipes, zoo
+from diffot.learning import checkpoints, datasets, latent_maps, measured, recipes, registry
 from diffot.learning.latent_maps import LinearMap
 from diffot.samplers.ddim import ddim
 
@@ -36,11 +36,11 @@ def in_this_process():
 @pytest.fixture
 def few_faces():
     """The first training images."""
-    return zoo.load_images({**recipes.config("Faces32A").data, "n": TRAIN})
+    return datasets.load_images({**recipes.config("Faces32A").data, "n": TRAIN})
 
 
 @pytest.fixture
-def independent_values(monkeypatch):
+def independent_values(monkeypatch, instead_of_models):
     """Puts in place of the model the best denoiser for values of N(0, deviation²), and returns
     the images of Z and the factor that makes them of Z."""
 
@@ -55,7 +55,7 @@ def independent_values(monkeypatch):
             return Z[:n], ddim(denoiser, Z[:n], steps)
 
         denoiser = as_denoiser(noise, schedule)
-        monkeypatch.setattr(zoo, "load", lambda name: denoiser)
+        instead_of_models(denoiser)
         monkeypatch.setattr(manipulation, "start", start)
         images = start("", "", len(Z), 100, 0)[1]
         slope = float((images / Z).mean())
@@ -128,7 +128,7 @@ def test_nothing_shifted_is_nothing_changed(monkeypatch, tmp_path, in_this_proce
     for name in ("decode", "encode"):
         function = partial(getattr(latent_maps, name), folder=tmp_path)
         monkeypatch.setattr(manipulation, name, function)
-    denoiser, mask = zoo.load("Digits28"), regions.mask(MIDDLE, 28)
+    denoiser, mask = registry.load("Digits28"), regions.mask(MIDDLE, 28)
 
     def edit(z, x, sigmas, method, seed=0):
         return manipulation.edit(denoiser, z, x, mask, sigmas, method, 2, seed)

@@ -15,25 +15,25 @@ from diffot.learning import (
     attributes,
     autoencoder,
     checkpoints,
-    probes,
+    datasets,
+    networks,
     recipes,
+    registry,
     runs,
     training,
-    vae,
-    zoo,
 )
 from diffot.learning.attributes import AttributeProbe
 from diffot.learning.autoencoder import ConditionalVAE
+from diffot.learning.batches import Draws, Epochs
+from diffot.learning.kinds import AutoencoderRecipe, DenoiserRecipe, ProbeRecipe
 from diffot.learning.networks import MLP
-from diffot.learning.precision import faster_precision
-from diffot.learning.probes import ProbeConfig
-from diffot.learning.recipes import ModelConfig
+from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.runs import TrainingRun
 from diffot.learning.training import TrainConfig, TrainResult
-from diffot.learning.vae import VAEConfig
 from diffot.processes.schedules import scaled_linear
 
 SCHEDULE = scaled_linear(1000, 1e-4, 0.02)
+LOSS = DenoisingLoss(SCHEDULE)
 DIGITS = digits.load(20)
 PROBE = AttributeProbe({"digit": [str(k) for k in range(10)]}, 1, 28, (8,))
 VAE = ConditionalVAE({"digit": 10}, 1, 28, (8,), latents=4, embedding=4)
@@ -61,36 +61,47 @@ USES = [
             "learning_rate": 1e-3,
             "decay": "cosine",
             "ema": 0.9,
-            "seed": 0,
             "warmup": 1,
             "clip": 1.0,
-            "prediction": "v",
             "precision": "auto",
-            "label_dropout": 0.1,
+            "weight_decay": 0.1,
+            "record_every": 2,
         },
-        allowed={"clip": {"None"}},
+        allowed={"clip": {"None"}, "record_every": {"None"}},
     ),
     Use(
         training.train,
         {
             "network": MLP(2, (4,)),
-            "schedule": SCHEDULE,
-            "draw": points,
+            "batches": Draws(points),
+            "objective": LOSS,
             "config": TrainConfig(1, 4),
+            "generator": seeded(),
             "run": None,
         },
         allowed={"run": {"None"}},
     ),
-    Use(faster_precision, {"network": MLP(2, (4,)), "draw": points, "most": 4}),
-    Use(ProbeConfig, {"train": SET, "validation": SET, "test": SET, "widths": (8, 8), **FIT}),
-    Use(VAEConfig, {"data": SET, "test": SET, "labels": {"digit": 10}, "network": {}, **FIT}),
+    Use(Draws, {"draw": points}),
+    Use(Epochs, {"data": DIGITS}),
     Use(
-        ModelConfig,
+        DenoisingLoss,
+        {"schedule": SCHEDULE, "prediction": "v", "label_dropout": 0.1},
+    ),
+    Use(ProbeRecipe, {"train": SET, "validation": SET, "test": SET, "widths": (8, 8), **FIT}),
+    Use(
+        AutoencoderRecipe,
+        {"data": SET, "test": SET, "labels": {"digit": 10}, "network": {}, **FIT},
+    ),
+    Use(
+        DenoiserRecipe,
         {
             "data": {"set": "digits"},
             "schedule": SCHEDULE,
             "network": {"class": "MLP"},
             "training": TrainConfig(1),
+            "prediction": "v",
+            "label_dropout": 0.1,
+            "seed": 0,
             "storage": "float32",
         },
         allowed={"data": {"text"}},
@@ -100,9 +111,9 @@ USES = [
         {"classes": {"digit": ("0", "1")}, "channels": 1, "size": 8, "widths": (8,)},
     ),
     Use(
-        attributes.train_probe,
-        {"data": DIGITS, "validation": DIGITS, "widths": (8,), "progress": False, **FIT},
-        allowed={"progress": {"all"}},
+        ProbeRecipe(SET, SET, SET, (8,), **FIT).fit,
+        {"data": DIGITS, "validation": DIGITS, "progress": False, "run": None},
+        allowed={"progress": {"all"}, "run": {"None"}},
     ),
     Use(PROBE.forward, {"images": IMAGES}),
     Use(PROBE.logits, {"images": IMAGES}),
@@ -135,11 +146,8 @@ USES = [
         autoencoder.evidence_bound,
         {"network": VAE, "images": IMAGES, "labels": LABELS, "generator": seeded()},
     ),
-    Use(
-        vae.fit,
-        {"data": DIGITS, "recipe": VAEConfig(SET, SET, {"digit": 10})},
-    ),
-    Use(vae.evaluate, {"network": VAE, "data": DIGITS, "seed": 0}),
+    Use(AutoencoderRecipe(SET, SET, {"digit": 10}).fit, {"data": DIGITS}),
+    Use(autoencoder.evaluate, {"network": VAE, "data": DIGITS, "seed": 0}),
     Use(runs.grid, {"images": IMAGES}),
     Use(runs.ungrid, {"picture": Image.new("L", (224, 28))}),
     Use(
@@ -147,14 +155,10 @@ USES = [
         {"folder": "nowhere", "recipe": {}, "seconds": 1.0},
         allowed={"folder": {"text"}},
     ),
-    Use(zoo.build, {"network": {"class": "MLP", "dim": 2}, "seed": 0}),
-    Use(zoo.load_images, {"data": SET}),
-    Use(zoo.provide, {"names": ["Low2DSymMix"]}),
-    Use(
-        probes.split,
-        {"name": "DigitsProbe28", "part": "test"},
-        named={"name": "probe", "part": "split"},
-    ),
+    Use(networks.build, {"network": {"class": "MLP", "dim": 2}, "seed": 0}),
+    Use(datasets.load_images, {"data": SET}),
+    Use(registry.provide, {"names": ["Low2DSymMix"]}),
+    Use(recipes.config("DigitsProbe28").split, {"part": "test"}, named={"part": "split"}),
     Use(
         checkpoints.save,
         {"name": "x", "weights": WEIGHTS, "description": DESCRIPTION, "folder": "nowhere"},
@@ -168,23 +172,18 @@ USES = [
     Use(checkpoints.require_hashes, {"expected": "b2534f7e"}),
 ]
 USES += [
-    Use(function, {"name": "Low2DSymMix"}, named={"name": kind})
-    for module, kind in ((zoo, "model"), (probes, "probe"), (vae, "autoencoder"))
-    for function in (module.config, module.card, module.load, module.train)
+    Use(function, {"name": "Low2DSymMix"}, named={"name": "model"})
+    for function in (recipes.config, registry.card, registry.load, registry.train)
 ]
 USES += [
     # a good result would have to be trained first
     Use(
-        module.save,
+        registry.save,
         {"name": name, "result": None, "folder": "nowhere"},
         allowed={"folder": {"all"}},
-        named={"name": kind},
+        named={"name": "model"},
     )
-    for module, name, kind in (
-        (zoo, "Low2DSymMix", "model"),
-        (probes, "DigitsProbe28", "probe"),
-        (vae, "FacesVAE32", "autoencoder"),
-    )
+    for name in ("Low2DSymMix", "DigitsProbe28", "FacesVAE32")
 ]
 
 
@@ -195,10 +194,12 @@ def test_bad_input_is_named(use, argument, value, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def fit(network: MLP, draw: Callable) -> object:
+    return training.train(network, Draws(draw), LOSS, TrainConfig(1, 4), seeded(), progress=False)
+
+
 def drawn(data: object) -> Callable:
-    return lambda: training.train(
-        MLP(2, (4,)), SCHEDULE, lambda n, generator: data, TrainConfig(1, 4), progress=False
-    )
+    return lambda: fit(MLP(2, (4,)), lambda n, generator: data)
 
 
 def labeled(**labels: object) -> Callable:
@@ -221,14 +222,12 @@ CASES = [
     Case(labeled(smile=torch.ones(4)), "label 'smile' is torch.float32", "real label"),
     Case(labeled(smile=torch.ones(3).long()), "label 'smile' has 3", "few labels"),
     Case(
-        lambda: training.train(Wide(2, (4,)), SCHEDULE, points, TrainConfig(1, 4), False),
+        lambda: fit(Wide(2, (4,)), points),
         "what the network answers has shape (4, 1)",
         "an answer that would be broadcast",
     ),
     Case(
-        lambda: training.train(
-            MLP(2).requires_grad_(False), SCHEDULE, points, TrainConfig(1, 4), False
-        ),
+        lambda: fit(MLP(2).requires_grad_(False), points),
         "requires_grad_(True)",
         "frozen network",
     ),
@@ -270,24 +269,36 @@ CASES = [
     Case(lambda: AttributeProbe({}), "classes is empty", "no labels to read"),
     Case(lambda: ConditionalVAE({}), "labels is empty", "no labels to tell"),
     Case(
-        lambda: VAEConfig({}, {}, {"digit": 2.5}), "classes of 'digit' in labels", "2.5 classes"
+        lambda: AutoencoderRecipe({}, {}, {"digit": 2.5}),
+        "classes of 'digit' in labels",
+        "2.5 classes",
     ),
-    Case(lambda: ProbeConfig(SET, SET, SET, widths=(8.0,)), "widths", "real width"),
-    Case(lambda: ProbeConfig(SET, SET, SET, widths=()), "widths are ()", "no widths"),
+    Case(lambda: ProbeRecipe(SET, SET, SET, widths=(8.0,)), "widths", "real width"),
+    Case(lambda: ProbeRecipe(SET, SET, SET, widths=()), "widths are ()", "no widths"),
     Case(lambda: runs.ungrid(Image.new("L", (30, 28))), "picture has 30 x 28", "no grid"),
-    Case(lambda: zoo.load_images({}), "expected the key 'set'", "no set"),
-    Case(lambda: zoo.load_images({"set": "digit"}), "did you mean digits", "unknown set"),
-    Case(lambda: zoo.load_images({**SET, "sede": 1}), "did you mean seed", "unknown argument"),
-    Case(lambda: zoo.load_images({"set": "faces"}), "faces lacks n", "missing argument"),
+    Case(lambda: datasets.load_images({}), "expected the key 'set'", "no set"),
+    Case(lambda: datasets.load_images({"set": "digit"}), "did you mean digits", "unknown set"),
     Case(
-        lambda: zoo.load_images({"set": "faces", "n": 1, "bias": {"given": "smile"}}),
+        lambda: datasets.load_images({**SET, "sede": 1}), "did you mean seed", "unknown argument"
+    ),
+    Case(lambda: datasets.load_images({"set": "faces"}), "faces lacks n", "missing argument"),
+    Case(
+        lambda: datasets.load_images({"set": "faces", "n": 1, "bias": {"given": "smile"}}),
         "bias lacks attribute",
         "incomplete bias",
     ),
-    Case(lambda: zoo.build({"dim": 2}, 0), "expected the key 'class'", "no class"),
-    Case(lambda: zoo.build({"class": "MLP", "dmi": 2}, 0), "did you mean dim", "unknown option"),
-    Case(lambda: zoo.provide("Low2DSymMix"), "names is 'Low2DSymMix'", "a name for names"),
-    Case(lambda: zoo.train("Low2DSymMix", precision="float8"), "unknown precision", "precision"),
+    Case(lambda: networks.build({"dim": 2}, 0), "expected the key 'class'", "no class"),
+    Case(
+        lambda: networks.build({"class": "MLP", "dmi": 2}, 0),
+        "did you mean dim",
+        "unknown option",
+    ),
+    Case(lambda: registry.provide("Low2DSymMix"), "names is 'Low2DSymMix'", "a name for names"),
+    Case(
+        lambda: registry.train("Low2DSymMix", precision="float8"),
+        "unknown precision",
+        "precision",
+    ),
     Case(lambda: checkpoints.require_hashes("", "Low2DSymMix"), "eight digits", "empty hash"),
     *[
         Case(lambda name=name: checkpoints.card(name), "no part of a path", f"name {name!r}")
@@ -304,8 +315,8 @@ def test_bad_calls_are_explained(case):
 def test_whole_numbers_of_numpy_are_kept_as_plain_ones():
     config = TrainConfig(np.int64(5), batch_size=torch.tensor(4), learning_rate=np.float32(0.5))
     assert json.dumps(vars(config)) == json.dumps(vars(TrainConfig(5, 4, 0.5)))
-    recipe = VAEConfig(SET, SET, {"digit": np.int64(10)}, epochs=np.int64(2))
-    assert recipe == VAEConfig(SET, SET, {"digit": 10}, epochs=2)
+    recipe = AutoencoderRecipe(SET, SET, {"digit": np.int64(10)}, epochs=np.int64(2))
+    assert recipe == AutoencoderRecipe(SET, SET, {"digit": 10}, epochs=2)
 
 
 def test_truth_values_are_labels_of_an_autoencoder():
@@ -360,30 +371,25 @@ SPOILT = [
     ("Low2DSymMix", "sha256", 5, "has the hash 5"),
     ("Low2DSymMix", "losses", None, "lacks losses"),
     ("DigitsProbe28", "recipe.seed", 7, "recipe.seed is 7 there and 0 here"),
-    ("DigitsProbe28", "network", None, "does not describe a probe"),
-    ("DigitsProbe28", "network.widths", [8], "widths is [8] there"),
+    ("DigitsProbe28", "network", None, "lacks network"),
+    ("DigitsProbe28", "network.widths", [8], "weights of another network"),
     ("DigitsProbe28", "network.channels", 3, "weights of another network: trunk.0.weight"),
-    ("DigitsProbe28", "evaluation", None, "does not describe a probe"),
+    ("DigitsProbe28", "evaluation", None, "lacks evaluation"),
     ("FacesVAE32", "labels.smile", 3, "labels.smile is 3 there and 2 here"),
-    ("FacesVAE32", "shape", None, "lacks the shape"),
+    ("FacesVAE32", "shape", None, "lacks shape"),
     ("FacesVAE32", "shape", [1, 32, 32], "weights of another network"),
 ]
 
 
-def load(name: str, folder: object) -> object:
-    module = zoo if name in recipes.CONFIGS else probes if name in probes.CONFIGS else vae
-    return module.load(name, folder)
-
-
 @pytest.mark.parametrize(("name", "keys", "value", "says"), SPOILT)
 def test_a_spoilt_card_is_refused_by_the_name_of_its_file(saved, name, keys, value, says):
-    load(name, saved)
+    registry.load(name, saved)
     path = saved / f"{name}.json"
     card = json.loads(path.read_text())
     changed(keys, value)(card)
     path.write_text(json.dumps(card))
-    expect(lambda: load(name, saved), says)
-    expect(lambda: load(name, saved), str(saved / name))
+    expect(lambda: registry.load(name, saved), says)
+    expect(lambda: registry.load(name, saved), str(saved / name))
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\xfe", "half"])
@@ -391,7 +397,7 @@ def test_a_broken_card_is_refused_by_the_name_of_its_file(saved, content):
     path = saved / "Low2DSymMix.json"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
-    expect(lambda: zoo.load("Low2DSymMix", saved), str(path))
+    expect(lambda: registry.load("Low2DSymMix", saved), str(path))
 
 
 def test_another_precision_of_the_same_recipe_is_accepted(saved):
@@ -399,7 +405,7 @@ def test_another_precision_of_the_same_recipe_is_accepted(saved):
     card = json.loads(path.read_text())
     changed("training.precision", "bfloat16")(card)
     path.write_text(json.dumps(card))
-    assert zoo.card("Low2DSymMix", saved)["training"]["precision"] == "bfloat16"
+    assert registry.card("Low2DSymMix", saved)["training"]["precision"] == "bfloat16"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -416,10 +422,10 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_loaded(tmp_path, monk
 
 
 def test_numbers_that_half_precision_does_not_hold_are_not_saved(tmp_path):
-    network = zoo.build(recipes.config("Faces32B").network, 0)
+    network = networks.build(recipes.config("Faces32B").network, 0)
     torch.nn.init.constant_(network.last.bias, 1e5)
-    result = TrainResult(network, [0.1], 1.0)
-    expect(lambda: zoo.save("Faces32B", result, tmp_path), "last.bias has 3 of 3")
+    result = TrainResult(network, [{"loss": 0.1}], 1.0)
+    expect(lambda: registry.save("Faces32B", result, tmp_path), "last.bias has 3 of 3")
     assert not list(tmp_path.iterdir())
 
 
@@ -433,10 +439,11 @@ def test_descriptions_are_complete_and_hold_numbers(tmp_path):
 
 
 def test_a_model_is_not_saved_under_the_name_of_another(tmp_path):
-    result = TrainResult(zoo.build(recipes.config("Low2DSymMix").network, 0), [0.5], 1.0)
-    expect(lambda: zoo.save("Low2DSymMixSiLU", result, tmp_path), "weights of another network")
-    found = attributes.ProbeResult(PROBE, [0.5], [0.5], 0, 1.0, 1.0)
-    expect(lambda: probes.save("DigitsProbe28", found, tmp_path), "weights of another network")
-    coder = vae.VAEResult(ConditionalVAE({"digit": 10}, 1, 32), [0.5], 1.0, 1.0)
-    expect(lambda: vae.save("FacesVAE32", coder, tmp_path), "weights of another network")
+    points = networks.build(recipes.config("Low2DSymMix").network, 0)
+    coder = ConditionalVAE({"digit": 10}, 1, 32)
+    for network, name in (
+        (points, "Low2DSymMixSiLU"), (PROBE, "DigitsProbe28"), (coder, "FacesVAE32")
+    ):  # fmt: skip
+        result = TrainResult(network, [{"loss": 0.5, "validation_loss": 0.5}], 1.0)
+        expect(lambda r=result, n=name: registry.save(n, r, tmp_path), "of another network")
     assert not list(tmp_path.iterdir())

@@ -29,7 +29,7 @@ from diffot.errors import (
     require_type,
 )
 from diffot.estimates import Estimate, jackknife
-from diffot.learning import checkpoints, measured, probes, vae, zoo
+from diffot.learning import checkpoints, datasets, measured, recipes, registry
 from diffot.learning.attributes import AttributeProbe
 from diffot.learning.latent_maps import decode, encode, latents, parse, translate
 from diffot.measures import agreement, distances, quality
@@ -291,7 +291,7 @@ def measure_copies(name: str, weights: str, n: int, steps: int, seed: int) -> di
     n, steps, seed = measured.checked(n, steps, seed, estimates.GROUPS)
     _require_weights(weights, name=name)
     model = parse(name, steps).model
-    known = zoo.dataset(model).images
+    known = datasets.load_images(recipes.config(model).data).images
     drawn = decode(name, n, steps, seed).clamp(-1, 1)
     others = measured.held_out(model, n).images
     near = quality.nearness(
@@ -308,7 +308,7 @@ def measure_autoencoders(
     A control: nothing in the training of an autoencoder asks for optimal transport.
 
     Args:
-        first, second: names in ``vae.CONFIGS``; the same one twice for one network.
+        first, second: names in ``recipes.RECIPES``; the same one twice for one network.
         weights: of both, as :func:`diffot.learning.checkpoints.hashes` gives them.
         told: ``"the same"`` if both are told the labels of the same n held-out images,
             ``"others"`` if the second is told those of the next n, which differ at random.
@@ -322,10 +322,10 @@ def measure_autoencoders(
     for name, value in (("first", first), ("second", second), ("weights", weights)):
         require_type(value, str, name, "a text, of an autoencoder or its weights")
     for name in (first, second):
-        vae.config(name)
+        recipes.config(name)
     checkpoints.require_hashes(weights, first, second)
-    networks = [vae.load(name) for name in (first, second)]
-    held_out = zoo.load_images({**vae.config(first).test, "n": 2 * n})
+    networks = [registry.load(name) for name in (first, second)]
+    held_out = datasets.load_images({**recipes.config(first).test, "n": 2 * n})
     parts = (slice(0, n), slice(0, n) if told == "the same" else slice(n, 2 * n))
     draws = generator(seed, f"autoencoders {first} and {second}, {told}")
     z = torch.randn(n, networks[0].latents, generator=draws)
@@ -334,7 +334,7 @@ def measure_autoencoders(
             network.decode(z, {label: held_out.labels[label][part] for label in network.labels})
             for network, part in zip(networks, parts)
         )
-    probe = probes.load("FacesProbe32")
+    probe = registry.load("FacesProbe32")
     return compare(x, y, probe, probe, draws)
 
 
@@ -357,7 +357,7 @@ def _models(names: Iterable[str]) -> list[str]:
 
 def probe_of(name: str) -> AttributeProbe | None:
     """The probe for what a map draws, if there is one."""
-    return probes.for_model(parse(name, 1).model)
+    return registry.probe_for(parse(name, 1).model)
 
 
 def _read_by_both(

@@ -25,7 +25,7 @@ from diffot.errors import (
     require_generator,
     require_type,
 )
-from diffot.learning import probes, recipes, zoo
+from diffot.learning import datasets, recipes, registry
 from diffot.learning.measured import BATCH, checked, held_out, load
 from diffot.measures import quality
 from diffot.measures.distances import differently_read, distances
@@ -41,9 +41,9 @@ def measure_quality(
     """The quality of n samples of a model, beside real images and a Gaussian.
 
     Args:
-        model: a name in ``zoo.CONFIGS``, of a model of images.
+        model: a name in ``recipes.RECIPES``, of a model of images.
         weights: see above.
-        probe: a name in ``probes.CONFIGS``, of a probe for such images.
+        probe: a name in ``recipes.RECIPES``, of a probe for such images.
         n: number of samples, and of the held-out images that they are compared with; at least
             10.
         steps: of DDIM.
@@ -57,8 +57,8 @@ def measure_quality(
     """
     n, steps, seed = checked(n, steps, seed, estimates.GROUPS)
     train = as_whole_number(train, "train", least=2)
-    reader = probes.load(probe)
-    known = zoo.load_images({**recipes.config(model).data, "n": train}).images
+    reader = registry.load(probe)
+    known = datasets.load_images({**recipes.config(model).data, "n": train}).images
     samples = sample(
         load(model, weights), known.shape[1:], n, steps, generator(seed, f"{model}, samples")
     )
@@ -96,9 +96,9 @@ def measure_steps(model: str, weights: str, probe: str, n: int, seed: int) -> di
     r"""How far few steps lead from where T steps lead, over n latents.
 
     Args:
-        model: a name in ``zoo.CONFIGS``, of a model of images.
+        model: a name in ``recipes.RECIPES``, of a model of images.
         weights: see above.
-        probe: a name in ``probes.CONFIGS``, of a probe for such images.
+        probe: a name in ``recipes.RECIPES``, of a probe for such images.
         n: number of latents, at least 2.
         seed: of the latents.
 
@@ -110,8 +110,8 @@ def measure_steps(model: str, weights: str, probe: str, n: int, seed: int) -> di
         next.
     """
     n, _, seed = checked(n, 1, seed, 2)
-    reader = probes.load(probe)
-    shape = zoo.load_images({**recipes.config(model).data, "n": 1}).pixels.shape[1:]
+    reader = registry.load(probe)
+    shape = datasets.load_images({**recipes.config(model).data, "n": 1}).pixels.shape[1:]
     z = torch.randn(n, *shape, generator=generator(seed, f"{model}, latents"))
     *few, finest = in_steps(load(model, weights), z, COUNTS)
     from_finest = {count: distances(x, finest).double() for count, x in zip(COUNTS, few)}
@@ -132,9 +132,9 @@ def measure_told(
     It is told the labels of n held-out images, all that it knows at once.
 
     Args:
-        model: a name in ``zoo.CONFIGS``, of a conditional model of images.
+        model: a name in ``recipes.RECIPES``, of a conditional model of images.
         weights: see above.
-        probe: a name in ``probes.CONFIGS``, of a probe for such images.
+        probe: a name in ``recipes.RECIPES``, of a probe for such images.
         n: number of images.
         steps: of DDIM.
         seed: of the latents.
@@ -145,7 +145,7 @@ def measure_told(
         listened, :math:`\sum_k p_k q_k` with the frequencies of told and of read classes.
     """
     n, steps, seed = checked(n, steps, seed, 1)
-    reader = probes.load(probe)
+    reader = registry.load(probe)
     denoiser, known = load(model, weights), recipes.config(model).network.get("labels")
     require(known is not None, f"{model} is told no labels; expected a conditional model")
     others = held_out(model, n)

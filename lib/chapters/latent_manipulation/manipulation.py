@@ -38,7 +38,7 @@ from diffot.errors import (
     unknown_name,
 )
 from diffot.estimates import share_interval
-from diffot.learning import measured, probes, recipes, zoo
+from diffot.learning import datasets, measured, recipes, registry
 from diffot.learning.attributes import AttributeProbe
 from diffot.learning.latent_maps import BATCH, LinearMap, decode, encode, parse
 from diffot.learning.latent_maps import latents as draw_latents
@@ -62,7 +62,7 @@ def start(model: str, images: str, n: int, steps: int, seed: int) -> tuple[Tenso
     """What is manipulated: n latents, and the images that they stand for.
 
     Args:
-        model: a name in ``zoo.CONFIGS``, of a model of images.
+        model: a name in ``recipes.RECIPES``, of a model of images.
         images: ``"drawn"``: the latents of a seed and what the model makes of them; or
             ``"held out"``: images that it was not trained on and their codes. Coding loses a
             little: what a shift by 0 changes.
@@ -143,7 +143,7 @@ def measure_shift(
     """What becomes of n images if their latents are shifted in a region.
 
     Args:
-        model: a name in ``zoo.CONFIGS``, of a model of images that a probe can read.
+        model: a name in ``recipes.RECIPES``, of a model of images that a probe can read.
         weights: see the module's description.
         images: what is manipulated; see :func:`start`.
         region: a name as in :mod:`chapters.latent_manipulation.regions`.
@@ -540,7 +540,7 @@ class Target:
     def parse(cls, text: str, probe: AttributeProbe) -> Target:
         """From a text such as ``"hair_color=blond,gray"``."""
         require_type(text, str, "target", 'a label and classes, as in "smile=yes"')
-        require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of probes.load")
+        require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of registry.load")
         label, _, names = text.partition("=")
         require_known(label, "label", probe.classes)
         known = probe.classes[label]
@@ -597,7 +597,7 @@ def _size(model: str) -> int:
 
 
 def _probe(model: str) -> AttributeProbe:
-    probe = probes.for_model(model)
+    probe = registry.probe_for(model)
     require(probe is not None, f"there is no probe for the images of {model}; train one first")
     return probe
 
@@ -656,6 +656,6 @@ def _known(model: str, train: int, n: int) -> _Known:
 # A sweep asks for these once for each row.
 @lru_cache(maxsize=2)
 def _prepared(data: str, model: str, n: int) -> _Known:
-    images = zoo.load_images(json.loads(data)).images
+    images = datasets.load_images(json.loads(data)).images
     others = measured.held_out(model, n).images
     return _Known(images, LinearMap.fit(images), quality.nearest_distances(others, images))

@@ -6,9 +6,6 @@ reads that label right on at least 95 % of test images (:meth:`Evaluation.requir
 
 from __future__ import annotations
 
-import copy
-import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,12 +15,10 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm.auto import tqdm
 
 from diffot.data.images import LabeledImages
 from diffot.errors import (
     as_classes,
-    as_number,
     as_whole_number,
     require,
     require_generator,
@@ -33,9 +28,11 @@ from diffot.errors import (
     require_type,
 )
 from diffot.estimates import share_interval
-from diffot.seeds import generator
+from diffot.learning.networks import as_widths
+from diffot.learning.objectives import Examples, Inputs, Objective
 
 USABLE = 0.95  # accuracy from which on a label may be used in a claim
+GROUPS = 8  # of channels that are normalized together
 BINS = 15  # of confidence, for the calibration error
 CHUNK = 64  # images that pass through the network at a time; 500 take twice as long each
 # Augmentation in training, drawn for each image: see augmented().
@@ -77,7 +74,7 @@ class AttributeProbe(nn.Module):
             require(len(names) > 0, f"classes[{label!r}] is empty; expected names of classes")
         channels = as_whole_number(channels, "channels", least=1)
         size = as_whole_number(size, "size", least=1)
-        widths = as_widths(widths)
+        widths = as_widths(widths, GROUPS, least=1)
         require(
             size >= 2 ** len(widths),
             f"images of {size} pixels cannot be halved {len(widths)} times; use fewer levels",
@@ -87,7 +84,7 @@ class AttributeProbe(nn.Module):
         levels = []
         for start, end in zip([channels, *widths], widths):
             convolution = nn.Conv2d(start, end, 3, padding=1)
-            levels += [convolution, nn.GroupNorm(8, end), nn.SiLU(), nn.AvgPool2d(2)]
+            levels += [convolution, nn.GroupNorm(GROUPS, end), nn.SiLU(), nn.AvgPool2d(2)]
         self.trunk = nn.Sequential(*levels, nn.AdaptiveMaxPool2d(1), nn.Flatten())
         self.heads = nn.ModuleDict(
             {label: nn.Linear(widths[-1], len(names)) for label, names in self.classes.items()}
@@ -126,123 +123,52 @@ class AttributeProbe(nn.Module):
         )
         return torch.cat([self.trunk(chunk) for chunk in images.split(CHUNK)])
 
+    def calibrate(self, data: LabeledImages) -> None:
+        """Fit the temperatures to labeled images that the weights were not fitted to."""
+        with torch.no_grad():
+            logits = self.logits(data.images)
+        for k, label in enumerate(self.classes):
+            self.temperatures[k] = fit_temperature(logits[label], data.labels[label])
+
     def classify(self, images: Tensor) -> dict[str, Tensor]:
         """The most probable class of each label, int64 of shape (B,)."""
         with torch.no_grad():
             return {label: z.argmax(1) for label, z in self.logits(images).items()}
 
 
-@dataclass(frozen=True)
-class ProbeResult:
-    """What training a probe leaves behind.
+class ProbeLoss(Objective):
+    """Cross entropy of the labels of augmented images, in nats, summed over labels."""
 
-    ``losses`` and ``validation_losses`` are mean cross entropies (nats, summed over labels) of
-    each epoch, the former on augmented images; the probe has the weights of ``best_epoch``, the
-    one (counted from 0) with the lowest validation loss. Times are in seconds, ``cpu_seconds``
-    counts all threads.
-    """
+    def prepare(self, examples: Examples, generator: torch.Generator) -> Inputs:
+        images, labels = examples
+        return augmented(images, generator), labels
 
-    probe: AttributeProbe
-    losses: list[float]
-    validation_losses: list[float]
-    best_epoch: int
-    seconds: float
-    cpu_seconds: float
+    def __call__(self, network: nn.Module, inputs: Inputs) -> Tensor:
+        return cross_entropy(network, *inputs, reduction="none")
 
 
-def train_probe(
-    data: LabeledImages,
-    validation: LabeledImages,
-    widths: Sequence[int] = (32, 64, 128),
-    epochs: int = 10,
-    batch_size: int = 64,
-    learning_rate: float = 8e-3,
-    seed: int = 0,
-    progress: bool = True,
-) -> ProbeResult:
-    """Fit a probe to labeled images by cross entropy, and calibrate it.
-
-    Images are augmented (:func:`augmented`), so that the probe also reads generated ones, which
-    are slightly blurred, noisy or displaced. The weights of the epoch with the lowest validation
-    loss are kept; then the temperatures are fitted on the validation images.
+def cross_entropy(
+    probe: AttributeProbe,
+    images: Tensor,
+    labels: Mapping[str, Tensor],
+    reduction: str = "mean",
+) -> Tensor:
+    """Cross entropy of the labels of images before calibration, in nats, summed over labels.
 
     Args:
-        data: at least one full batch.
-        validation: other images with the same labels.
-        learning_rate: of AdamW at its highest; it rises and falls in one cycle.
-        seed: of initial weights, order and augmentation. The same seed on the same machine with
-            as many threads gives the same probe.
-
-    Raises:
-        TypeError: for arguments of other types.
-        ValueError: if the two sets differ in classes or shape, or are too small.
-        FloatingPointError: if the loss stops being finite.
+        reduction: ``"mean"`` for that of all images, ``"none"`` for each, shape (B,).
     """
-    require_type(data, LabeledImages, "data", "LabeledImages")
-    require_type(validation, LabeledImages, "validation", "LabeledImages")
-    epochs, batch_size, learning_rate, seed = as_fit_settings(
-        epochs, batch_size, learning_rate, seed
-    ).values()
-    require(
-        data.classes == validation.classes
-        and data.pixels.shape[1:] == validation.pixels.shape[1:],
-        f"{data} and {validation} differ in shape or classes; expected the same",
+    return sum(
+        functional.cross_entropy(z, labels[label], reduction=reduction)
+        for label, z in probe.logits(images).items()
     )
-    require(
-        len(data) >= batch_size and len(validation) > 0,
-        f"data are {len(data)} images and validation {len(validation)}; expected at least "
-        f"{batch_size} (the batch size) and 1",
-    )
-    start, cpu_start = time.perf_counter(), time.process_time()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        _, channels, size, _ = data.pixels.shape
-        probe = AttributeProbe(data.classes, channels, size, widths)
-    probe.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(probe.parameters())
-    steps = len(data) // batch_size
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps)
-    draws = generator(seed, "training a probe")
-    losses, validation_losses, best = [], [], None
-    with tqdm(
-        total=epochs * steps * batch_size, desc="probe", unit=" images", disable=not progress
-    ) as bar:
-        for _ in range(epochs):
-            total = 0.0
-            for batch in torch.randperm(len(data), generator=draws).split(batch_size)[:steps]:
-                drawn = data.at(batch)
-                loss = _cross_entropy(probe.logits(augmented(drawn.images, draws)), drawn.labels)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                rate.step()
-                total += float(loss.detach())
-                bar.update(batch_size)
-            losses.append(total / steps)
-            with torch.no_grad():
-                loss = _cross_entropy(probe.logits(validation.images), validation.labels)
-            validation_losses.append(float(loss))
-            if not math.isfinite(losses[-1] + validation_losses[-1]):
-                raise FloatingPointError(
-                    f"the loss is no longer finite after {len(losses)} epochs; lower the "
-                    f"learning rate (now {learning_rate})"
-                )
-            bar.set_postfix(validation_loss=f"{validation_losses[-1]:.3f}")
-            if validation_losses[-1] == min(validation_losses):
-                best = copy.deepcopy(probe.state_dict())
-    probe.load_state_dict(best)
-    probe.requires_grad_(False)
-    logits = probe.logits(validation.images)
-    for k, label in enumerate(probe.classes):
-        probe.temperatures[k] = fit_temperature(logits[label], validation.labels[label])
-    return ProbeResult(
-        probe,
-        losses,
-        validation_losses,
-        int(np.argmin(validation_losses)),
-        time.perf_counter() - start,
-        time.process_time() - cpu_start,
-    )
+
+
+def validation_loss(probe: AttributeProbe, data: LabeledImages) -> float:
+    """The mean of :func:`cross_entropy` over images as they are."""
+    device = probe.temperatures.device
+    labels = {label: values.to(device) for label, values in data.labels.items()}
+    return float(cross_entropy(probe, data.images.to(device), labels))
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -324,6 +250,11 @@ class Evaluation:
 
     table: pandas.DataFrame
 
+    @classmethod
+    def of_rows(cls, rows: Mapping[str, Mapping[str, float]]) -> Evaluation:
+        """From a row for each label, as cards have them under ``"evaluation"``."""
+        return cls(pandas.DataFrame.from_dict(rows, orient="index").rename_axis("label"))
+
     def usable(self, label: str) -> bool:
         """Whether the label was read right on at least 95 % of the test images.
 
@@ -380,7 +311,7 @@ def evaluate(probe: AttributeProbe, test: LabeledImages) -> Evaluation:
             "calibration_error": calibration_error(confidence, right),
             "majority": float(np.bincount(truth).max() / len(test)),
         }
-    return Evaluation(pandas.DataFrame.from_dict(rows, orient="index").rename_axis("label"))
+    return Evaluation.of_rows(rows)
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
@@ -412,29 +343,3 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     )
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return float(np.abs(np.bincount(bins, weights=right - confidence)).sum() / len(right))
-
-
-def as_widths(widths: Sequence[int]) -> tuple[int, ...]:
-    """Channels of the levels of a network, multiples of 8, checked."""
-    require_type(widths, (list, tuple), "widths", "a list of multiples of 8")
-    checked = tuple(as_whole_number(width, "each of widths", least=1) for width in widths)
-    require(
-        len(checked) > 0 and all(width % 8 == 0 for width in checked),
-        f"widths are {checked}; expected multiples of 8, one for each level",
-    )
-    return checked
-
-
-def as_fit_settings(epochs: int, batch_size: int, learning_rate: float, seed: int) -> dict:
-    """How long, in which steps and from which seed something is trained, checked."""
-    return {
-        "epochs": as_whole_number(epochs, "epochs", least=1),
-        "batch_size": as_whole_number(batch_size, "batch_size", least=1),
-        "learning_rate": as_number(learning_rate, "learning_rate", above=0),
-        "seed": as_whole_number(seed, "seed", least=0),
-    }
-
-
-def _cross_entropy(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:
-    """Mean cross entropy over images, summed over labels."""
-    return sum(functional.cross_entropy(z, labels[label]) for label, z in logits.items())

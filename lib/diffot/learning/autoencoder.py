@@ -1,4 +1,10 @@
-"""A conditional variational autoencoder, and its evidence bound."""
+"""A conditional variational autoencoder: what diffusion models are compared with.
+
+The same latent under different labels: an autoencoder has one prior and one decoder for all
+labels too, but its loss ties its map to no diffusion process. What its images have in common, a
+diffusion model's may have in common for no deeper reason (Khrulkov & Oseledets 2022, section 3.5,
+compare with a conditional GAN).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from diffot.data.images import LabeledImages
 from diffot.errors import (
     as_classes,
     as_whole_number,
@@ -20,15 +27,19 @@ from diffot.errors import (
     require_type,
     unknown_name,
 )
-from diffot.learning.attributes import as_widths
+from diffot.learning.datasets import require_labels
+from diffot.learning.networks import as_widths
+from diffot.learning.objectives import Examples, Inputs, Objective
+from diffot.seeds import generator
 
 GROUPS = 8  # of channels that are normalized together
+BATCH = 250  # images at a time where nothing is learned
 
 
-def as_told(labels: Mapping[str, int]) -> dict[str, int]:
+def as_class_counts(labels: Mapping[str, int]) -> dict[str, int]:
     """Names of labels and their numbers of classes, checked."""
     require_type(labels, Mapping, "labels", "a dict of numbers of classes")
-    require(len(labels) > 0, "labels is empty; expected at least one label to be told")
+    require(len(labels) > 0, "labels is empty; expected at least one label")
     return {
         name: as_whole_number(classes, f"the classes of {name!r} in labels", least=1)
         for name, classes in labels.items()
@@ -68,18 +79,17 @@ class ConditionalVAE(nn.Module):
         embedding: int = 64,
     ):
         super().__init__()
-        self.labels = as_told(labels)
+        self.labels = as_class_counts(labels)
         channels = as_whole_number(channels, "channels", least=1)
         size = as_whole_number(size, "size", least=1)
-        widths = as_widths(widths)
+        widths = as_widths(widths, GROUPS, least=1)
         latents = as_whole_number(latents, "latents", least=1)
         embedding = as_whole_number(embedding, "embedding", least=1)
         require(
             size % 2 ** len(widths) == 0,
             f"images of {size} pixels cannot be halved {len(widths)} times; use fewer levels",
         )
-        self.latents = latents
-        self.shape = (channels, size, size)
+        self.latents, self.shape = latents, (channels, size, size)
         side = size // 2 ** len(widths)
         features, hidden = widths[-1] * side**2, 2 * widths[-1]
         self.label = nn.ModuleDict(
@@ -122,8 +132,8 @@ class ConditionalVAE(nn.Module):
             f"images have shape {tuple(images.shape)}; expected (B, "
             f"{', '.join(map(str, self.shape))})",
         )
-        told = self._tell(labels, len(images))
-        mean, log_variance = self.posterior(torch.cat([self.down(images), told], 1)).chunk(2, 1)
+        features = torch.cat([self.down(images), self._embed(labels, len(images))], 1)
+        mean, log_variance = self.posterior(features).chunk(2, 1)
         return mean, log_variance
 
     def decode(self, z: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
@@ -141,14 +151,14 @@ class ConditionalVAE(nn.Module):
         return self._decoded(z, labels)
 
     def _decoded(self, z: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
-        return self.up(self.start(torch.cat([z, self._tell(labels, len(z))], 1)))
+        return self.up(self.start(torch.cat([z, self._embed(labels, len(z))], 1)))
 
-    def _tell(self, labels: Mapping[str, Tensor], count: int) -> Tensor:
+    def _embed(self, labels: Mapping[str, Tensor], count: int) -> Tensor:
         """The vector that stands for the labels, shape (count, embedding)."""
         require_type(labels, Mapping, "labels", "a dict of tensors of shape (B,)")
         for name in labels:
             require(name in self.labels, unknown_name("label", name, self.labels))
-        told = 0
+        vector = 0
         for name, classes in self.labels.items():
             require(name in labels, f"label {name!r} is missing; all are needed: "
                     f"{', '.join(self.labels)}")  # fmt: skip
@@ -157,8 +167,8 @@ class ConditionalVAE(nn.Module):
                 len(index) == count,
                 f"label {name!r} has {len(index)} values for {count} images or latents",
             )
-            told = told + self.label[name](index)
-        return told
+            vector = vector + self.label[name](index)
+        return vector
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -213,8 +223,21 @@ def evidence_bound(
     :meth:`ConditionalVAE.encode`."""
     require_type(network, ConditionalVAE, "network", "a ConditionalVAE")
     require_generator(generator)
-    mean, log_variance = network.encode(images, labels)
-    z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
+    posterior = network.encode(images, labels)
+    noise = torch.randn(posterior[0].shape, generator=generator)
+    return _bound(network, images, labels, posterior, noise)
+
+
+def _bound(
+    network: ConditionalVAE,
+    images: Tensor,
+    labels: Mapping[str, Tensor],
+    posterior: tuple[Tensor, Tensor],
+    noise: Tensor,
+) -> Bound:
+    """The bound of these images, whose posterior is known, for the latents with this noise."""
+    mean, log_variance = posterior
+    z = mean + (log_variance / 2).exp() * noise
     squares = (images - network._decoded(z, labels)).square().flatten(1)
     log_sigma = network.log_sigma
     log_likelihood = -(
@@ -222,3 +245,63 @@ def evidence_bound(
         + squares.shape[1] * (log_sigma + math.log(2 * math.pi) / 2)
     )
     return Bound(log_likelihood, _divergence(mean, log_variance))
+
+
+class EvidenceLoss(Objective):
+    """Minus the evidence lower bound of each image, in nats, with one draw of its latent.
+
+    Args:
+        labels: those of the images that the network is conditioned on.
+        latents: dimension of the latents.
+    """
+
+    def __init__(self, labels: Sequence[str], latents: int):
+        self.labels, self.latents = tuple(labels), latents
+
+    def prepare(self, examples: Examples, generator: torch.Generator) -> Inputs:
+        images, labels = examples
+        noise = torch.randn(len(images), self.latents, generator=generator)
+        return images, {name: labels[name] for name in self.labels}, noise
+
+    def __call__(self, network: nn.Module, inputs: Inputs) -> Tensor:
+        images, labels, noise = inputs
+        return -_bound(network, images, labels, network.encode(images, labels), noise).elbo
+
+
+def evaluate(network: ConditionalVAE, data: LabeledImages, seed: int = 0) -> dict[str, float]:
+    """How well an autoencoder describes images, as means over them.
+
+    Returns:
+        ``negative_elbo`` and its part ``divergence``, in nats; ``rmse``, the root mean square
+        difference of images and the decoded means of their codes; ``rmse_other_latent``, the
+        same for codes of other images with the labels of this one; and ``rmse_labels_only``, for
+        the latent 0. Pixels lie in [-1, 1].
+
+    Raises:
+        ValueError: if there are no images, or they lack a label.
+    """
+    require_type(network, ConditionalVAE, "network", "a ConditionalVAE")
+    require_labels(data, network.labels)
+    seed = as_whole_number(seed, "seed", least=0)
+    require(len(data) > 0, "data holds no images to evaluate on")
+    draws = generator(seed, "evaluating an autoencoder")
+    bounds, divergences, errors = [], [], []
+    with torch.no_grad():
+        for part in torch.arange(len(data)).split(BATCH):
+            drawn = data.at(part)
+            x, labels = drawn.images, {name: drawn.labels[name] for name in network.labels}
+            bound = evidence_bound(network, x, labels, draws)
+            bounds.append(bound.elbo)
+            divergences.append(bound.divergence)
+            code, _ = network.encode(x, labels)
+            latents = (code, code.roll(1, 0), torch.zeros_like(code))
+            decoded = torch.stack([network.decode(z, labels) for z in latents])
+            errors.append((decoded - x).square().flatten(2).mean(2))
+    rmse = torch.cat(errors, 1).mean(1).sqrt().tolist()
+    return {
+        "negative_elbo": -float(torch.cat(bounds).mean()),
+        "divergence": float(torch.cat(divergences).mean()),
+        "rmse": rmse[0],
+        "rmse_other_latent": rmse[1],
+        "rmse_labels_only": rmse[2],
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -20,7 +20,7 @@ from diffot.errors import differences, require, require_type
 from diffot.files import write_whole
 from diffot.paths import CHECKPOINTS
 
-SAID = ("parameters", "cpu_seconds", "losses")  # by every card, beside name and hash
+KEYS = ("parameters", "cpu_seconds", "losses")  # by every card, beside name and hash
 
 
 def save(
@@ -55,7 +55,7 @@ def save(
     for key, value in weights.items():
         require_type(value, Tensor, f"weights[{key!r}]", "a tensor")
     _require_finite(weights, f"the weights for {path}", "nothing was saved")
-    missing = [key for key in SAID if key not in description]
+    missing = [key for key in KEYS if key not in description]
     require(not missing, f"the description for {path} lacks {', '.join(missing)}")
     blob = safetensors.torch.save({key: value.contiguous() for key, value in weights.items()})
     complete = {
@@ -87,8 +87,11 @@ def check_free(name: str, folder: Path = CHECKPOINTS, overwrite: bool = False) -
         )
 
 
-def card(name: str, folder: Path = CHECKPOINTS) -> dict:
+def card(name: str, folder: Path = CHECKPOINTS, keys: Sequence[str] = ()) -> dict:
     """What is known about a checkpoint.
+
+    Args:
+        keys: what the card has to have beside what all cards have.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -100,33 +103,33 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
             f"no checkpoint of {name} in {folder}; train it with: make train MODEL={name}"
         )
     try:
-        found = json.loads(path.read_text())
+        description = json.loads(path.read_text())
     except ValueError as error:  # no JSON, or no text
         raise ValueError(f"{path} cannot be read ({error}); {_remedy(name)}") from error
-    require(isinstance(found, dict), f"{path} is no card; {_remedy(name)}")
-    missing = [key for key in ("name", *SAID, "sha256") if key not in found]
+    require(isinstance(description, dict), f"{path} is no card; {_remedy(name)}")
+    missing = [key for key in ("name", *KEYS, *keys, "sha256") if key not in description]
     require(not missing, f"{path} lacks {', '.join(missing)}; {_remedy(name)}")
-    require(found["name"] == name, f"{path} is the card of {found['name']!r}; {_remedy(name)}")
+    owner, sha256 = description["name"], description["sha256"]
+    require(owner == name, f"{path} is the card of {owner!r}; {_remedy(name)}")
     require(
-        isinstance(found["sha256"], str) and re.fullmatch("[0-9a-f]{64}", found["sha256"]),
-        f"{path} has the hash {found['sha256']!r}; expected 64 hexadecimal digits; "
-        f"{_remedy(name)}",
+        isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256),
+        f"{path} has the hash {sha256!r}; expected 64 hexadecimal digits; {_remedy(name)}",
     )
-    return found
+    return description
 
 
-def require_recipe(name: str, found: dict, recipe: dict, folder: Path = CHECKPOINTS) -> None:
+def require_recipe(name: str, card: dict, recipe: dict, folder: Path = CHECKPOINTS) -> None:
     """Make sure that a checkpoint is of its recipe as it is now.
 
     Args:
-        found: what the card says of it; keys that the recipe has not do not count.
+        card: what its card says; keys that the recipe has not do not count.
         recipe: as plain numbers, texts, lists and dicts.
 
     Raises:
         ValueError: if they differ; says where.
     """
     recipe = json.loads(json.dumps(recipe))
-    differing = differences({key: found[key] for key in recipe if key in found}, recipe)
+    differing = differences({key: card[key] for key in recipe if key in card}, recipe)
     require(
         not differing,
         f"{card_path(name, folder)} is of another recipe than that of {name}: "
@@ -152,13 +155,13 @@ def require_hashes(expected: str, *names: str, folder: Path = CHECKPOINTS) -> No
         ValueError: if the weights are others.
     """
     require_type(expected, str, "weights", "the hashes as a text")
-    found = [card(name, folder)["sha256"] for name in dict.fromkeys(names)]
+    actual = [card(name, folder)["sha256"] for name in dict.fromkeys(names)]
     parts = expected.split("+")
     require(
-        len(parts) == len(found)
-        and all(len(p) >= 8 and h.startswith(p) for h, p in zip(found, parts)),
+        len(parts) == len(actual)
+        and all(len(p) >= 8 and h.startswith(p) for h, p in zip(actual, parts)),
         f"weights is {expected!r}, and those of {', '.join(dict.fromkeys(names))} have the hash "
-        f"{'+'.join(h[:12] for h in found)}; expected these, at least eight digits of each: "
+        f"{'+'.join(h[:12] for h in actual)}; expected these, at least eight digits of each: "
         "compute the table anew",
     )
 
@@ -177,10 +180,10 @@ def load(name: str, folder: Path = CHECKPOINTS) -> dict[str, Tensor]:
             f"the weights {path} are missing though their card is there; {_remedy(name)}"
         )
     blob = path.read_bytes()
-    found = hashlib.sha256(blob).hexdigest()
+    actual = hashlib.sha256(blob).hexdigest()
     require(
-        found == expected,
-        f"{path} is damaged or not the file its card describes: SHA-256 {found[:12]}..., "
+        actual == expected,
+        f"{path} is damaged or not the file its card describes: SHA-256 {actual[:12]}..., "
         f"expected {expected[:12]}...; {_remedy(name)}",
     )
     try:
@@ -212,11 +215,11 @@ def require_weights(network: nn.Module, weights: Mapping[str, Tensor], whose: st
         {key: tuple(value.shape) for key, value in values.items()}
         for values in (network.state_dict(), weights)
     )
-    found = differences(there, here)
+    differing = differences(there, here)
     require(
-        not found,
-        f"{whose} has the weights of another network: {'; '.join(found[:3])}"
-        f"{' and more' if len(found) > 3 else ''}. Restore the network or the weights",
+        not differing,
+        f"{whose} has the weights of another network: {'; '.join(differing[:3])}"
+        f"{' and more' if len(differing) > 3 else ''}. Restore the network or the weights",
     )
 
 

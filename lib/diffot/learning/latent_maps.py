@@ -1,7 +1,7 @@
 """Maps from latents to images, by name, and what they made of which latents, kept on disk.
 
 The latents of a seed are the same for all maps, and the first ones are the same however many
-there are. A map is named by a model of the zoo, and options:
+there are. A map is named by a denoiser of images, and options:
 
 - ``"Faces32A"``: DDIM.
 - ``"Faces32A steps=20"``: with another number of steps than everything else.
@@ -43,7 +43,7 @@ from diffot.errors import (
     require_type,
     unknown_name,
 )
-from diffot.learning import measured, recipes, zoo
+from diffot.learning import datasets, measured, recipes, registry
 from diffot.paths import CACHE
 from diffot.samplers.ddim import ddim, invert
 from diffot.seeds import generator
@@ -146,7 +146,7 @@ def linear_map(model: str, folder: Path = CACHE) -> LinearMap:
 
 @lru_cache(maxsize=4)
 def _linear_map(data: str, model: str, folder: Path) -> LinearMap:
-    images = zoo.dataset(model)
+    images = datasets.load_images(recipes.config(model).data)
     arrays = cache.provide(
         "linear-map",
         {"recipe": RECIPE, "data": data, "pixels": _digest(images.pixels)},
@@ -187,7 +187,7 @@ class LatentMap:
 
     def denoiser(self) -> Denoiser:
         """The model, told its labels, but not those of drawn images."""
-        denoiser = zoo.load(self.model)
+        denoiser = registry.load(self.model)
         return denoiser.condition(self.labels) if self.labels else denoiser
 
     def denoiser_for(self, batch: int) -> Denoiser:
@@ -199,11 +199,11 @@ class LatentMap:
         draws = generator(self.told, f"images told of {batch}")
         drawn = torch.randint(TOLD_OF, (BATCH,), generator=draws)
         told = recipes.config(self.model).network["labels"]
-        return zoo.load(self.model).condition({label: pool[label][drawn] for label in told})
+        return registry.load(self.model).condition({label: pool[label][drawn] for label in told})
 
     def identity(self) -> dict:
         """Everything that its images depend on but the latents."""
-        return {"recipe": RECIPE, "weights": zoo.card(self.model)["sha256"], **asdict(self)}
+        return {"recipe": RECIPE, "weights": registry.card(self.model)["sha256"], **asdict(self)}
 
 
 def parse(name: str, steps: int) -> LatentMap:
@@ -260,7 +260,7 @@ def _number(key: str, text: str, name: str) -> int | float:
 @lru_cache
 def _first(model: str) -> LabeledImages:
     """The first image that a model is trained on, for its shape and classes."""
-    return zoo.load_images({**recipes.config(model).data, "n": 1})
+    return datasets.load_images({**recipes.config(model).data, "n": 1})
 
 
 @lru_cache(maxsize=1)

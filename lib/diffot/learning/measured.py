@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from diffot.data.images import LabeledImages
 from diffot.denoisers.denoiser import Denoiser
-from diffot.errors import (
-    as_whole_number,
-    require,
-    require_type,
-)
-from diffot.learning import checkpoints, recipes, zoo
+from diffot.errors import as_whole_number, require, require_type
+from diffot.learning import checkpoints, recipes, registry
+from diffot.learning.datasets import load_images
+from diffot.learning.kinds import DenoiserRecipe
 
 HELD_OUT = 200  # seed of images that no model (0 to 2) and no probe (100 to 102) was trained on
 BATCH = 50  # latents that pass through a network at a time
@@ -24,15 +22,15 @@ def held_out(model: str, n: int) -> LabeledImages:
     Raises:
         ValueError: if the model is trained on all images there are.
     """
-    data, n = recipes.config(model).data, as_whole_number(n, "n", least=1)
+    data, n = recipes.config(model, DenoiserRecipe).data, as_whole_number(n, "n", least=1)
     require(
         isinstance(data, dict) and "n" in data,
         f"{model} is trained on all of its data, which leaves none to hold out; expected a model "
         "of drawn images or of digits",
     )
     if "seed" in data:
-        return zoo.load_images({**data, "n": n, "seed": HELD_OUT})
-    return zoo.load_images({**data, "n": data["n"] + n}).at(slice(data["n"], None))
+        return load_images({**data, "n": n, "seed": HELD_OUT})
+    return load_images({**data, "n": data["n"] + n}).at(slice(data["n"], None))
 
 
 def load(model: str, weights: str) -> Denoiser:
@@ -41,10 +39,10 @@ def load(model: str, weights: str) -> Denoiser:
     Raises:
         ValueError: if they are others.
     """
-    recipes.config(model)
+    recipes.config(model, DenoiserRecipe)
     require_type(weights, str, "weights", "the first digits of the hash of a model's weights")
     checkpoints.require_hashes(weights, model)
-    return zoo.load(model)
+    return registry.load(model)
 
 
 def checked(n: int, steps: int, seed: int, least: int) -> tuple[int, int, int]:

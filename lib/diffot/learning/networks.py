@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,9 @@ from diffot.errors import (
     require_type,
     unknown_name,
 )
+from diffot.learning.descriptions import called, split
 
+LARGEST_SEED = 2**63 - 1
 ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
 
@@ -50,7 +52,7 @@ class MLP(nn.Module):
         require_known(activation, "activation", ACTIVATIONS)
         dim = as_whole_number(dim, "dim", least=1)
         frequencies = as_whole_number(frequencies, "frequencies", least=0)
-        widths = _widths(widths)
+        widths = as_widths(widths)
         self.dim, self.input_scale = dim, as_number(input_scale, "input_scale")
         self.register_buffer(
             "frequencies", math.pi / 2 * 2.0 ** torch.arange(frequencies), persistent=False
@@ -61,19 +63,19 @@ class MLP(nn.Module):
             layers += [nn.Linear(start, end), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*(layers if activate_output else layers[:-1]))
 
-    def forward(self, x: Tensor, share: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Map x of shape (B, d) at relative times t/T of shape (B,) to shape (B, d)."""
         require_tensor(x, "x")
         require(
             x.ndim == 2 and x.shape[1] == self.dim,
             f"x has shape {tuple(x.shape)}; expected (B, {self.dim})",
         )
-        _require_shares(share, x)
-        time = share[:, None]
+        _require_times(time, x)
+        features = time[:, None]
         if len(self.frequencies):
-            phase = time * self.frequencies
-            time = torch.cat([phase.sin(), phase.cos()], 1)
-        return self.layers(torch.cat([self.input_scale * x, time], 1))
+            phase = features * self.frequencies
+            features = torch.cat([phase.sin(), phase.cos()], 1)
+        return self.layers(torch.cat([self.input_scale * x, features], 1))
 
 
 class UNet(nn.Module):
@@ -118,12 +120,8 @@ class UNet(nn.Module):
         blocks = as_whole_number(blocks, "blocks", least=1)
         embedding = as_whole_number(embedding, "embedding", least=2)
         require(embedding % 2 == 0, f"embedding is {embedding}; expected an even number")
-        widths, middle = _widths(widths), _widths(middle, "middle")
-        require(
-            len(widths) >= 1 and all(width % groups == 0 for width in [*widths, *middle]),
-            f"widths {tuple(widths)} and middle {tuple(middle)}; expected at least one level and "
-            f"multiples of groups = {groups}",
-        )
+        widths = as_widths(widths, groups, least=1)
+        middle = as_widths(middle, groups, name="middle")
         require_type(labels, (Mapping, type(None)), "labels", "a dict such as {'smile': 2}")
         self.channels = channels
         self.labels = {
@@ -142,14 +140,22 @@ class UNet(nn.Module):
         self.label = nn.ModuleDict(
             {name: nn.Embedding(classes + 1, embedding) for name, classes in self.labels.items()}
         )
+        self.embedding, self.groups = embedding, groups
+        self._add_levels(widths, middle, blocks)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def _add_levels(self, widths: Sequence[int], middle: Sequence[int], blocks: int) -> None:
+        """The convolutions on the way down and up."""
 
         def stack(start: int, ends: Sequence[int]) -> nn.ModuleList:
             pairs = zip([start, *ends], ends)
             return nn.ModuleList(
-                ResidualBlock(a, b, embedding, self.activation, groups) for a, b in pairs
+                ResidualBlock(a, b, self.embedding, self.activation, self.groups)
+                for a, b in pairs
             )
 
-        self.first = nn.Conv2d(channels, widths[0], 3, padding=1)
+        self.first = nn.Conv2d(self.channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(
             stack(widths[max(i - 1, 0)], [width] * blocks) for i, width in enumerate(widths)
         )
@@ -159,19 +165,17 @@ class UNet(nn.Module):
         for width in reversed(widths[:-1]):
             self.up.append(stack(below + width, [width] * blocks))
             below = width
-        self.norm = nn.GroupNorm(groups, below)
-        self.last = nn.Conv2d(below, channels, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.norm = nn.GroupNorm(self.groups, below)
+        self.last = nn.Conv2d(below, self.channels, 3, padding=1)
 
     def forward(
-        self, x: Tensor, share: Tensor, labels: Mapping[str, Tensor] | None = None
+        self, x: Tensor, time: Tensor, labels: Mapping[str, Tensor] | None = None
     ) -> Tensor:
         """Map images at relative times to images.
 
         Args:
             x: shape (B, channels, H, W), H and W multiples of 2^(levels-1).
-            share: t/T, shape (B,).
+            time: t/T, shape (B,).
             labels: whole numbers, shape (B,), for some or all attributes, or truth values for
                 the classes 0 and 1; -1 and an attribute that is left out mean "not said".
         """
@@ -185,52 +189,47 @@ class UNet(nn.Module):
             f"x has shape {tuple(x.shape)}; expected (B, {self.channels}, H, W) "
             f"with H and W multiples of {step}",
         )
-        _require_shares(share, x)
-        told = self.activation(self._tell(share, labels or {}))
+        _require_times(time, x)
+        condition = self.activation(self._embed(time, labels or {}))
         x = self.first(x)
         skips = []
         for i, level in enumerate(self.down):
             x = functional.avg_pool2d(x, 2) if i else x
             for block in level:
-                x = block(x, told)
+                x = block(x, condition)
             skips.append(x)
         for block in self.middle:
-            x = block(x, told)
+            x = block(x, condition)
         for level, skip in zip(self.up, reversed(skips[:-1])):
             x = torch.cat([functional.interpolate(x, scale_factor=2.0), skip], 1)
             for block in level:
-                x = block(x, told)
+                x = block(x, condition)
         return self.last(self.activation(self.norm(x)))
 
-    def _tell(self, share: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
+    def _embed(self, time: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
         """The vector with time and labels, shape (B, embedding)."""
         for name in labels:
             require(name in self.labels, unknown_name("label", name, self.labels))
-        angle = share[:, None] * self.frequencies
-        told = self.time(torch.cat([angle.sin(), angle.cos()], 1))
-        unsaid = torch.full(share.shape, -1, device=share.device)
+        angle = time[:, None] * self.frequencies
+        vector = self.time(torch.cat([angle.sin(), angle.cos()], 1))
+        unsaid = torch.full(time.shape, -1, device=time.device)
         for name, classes in self.labels.items():
             index = as_classes(labels.get(name, unsaid), f"label {name}")
             require(
-                index.shape == share.shape,
-                f"label {name} has shape {tuple(index.shape)} for {len(share)} images; expected "
+                index.shape == time.shape,
+                f"label {name} has shape {tuple(index.shape)} for {len(time)} images; expected "
                 "one class for each",
             )
-            told = told + self.label[name](torch.where(index < 0, classes, index))
-        return told
+            vector = vector + self.label[name](torch.where(index < 0, classes, index))
+        return vector
 
 
-def _require_shares(share: Tensor, x: Tensor) -> None:
-    require_tensor(share, "share")
-    if share.shape != x.shape[:1]:
+def _require_times(time: Tensor, x: Tensor) -> None:
+    require_tensor(time, "time")
+    if time.shape != x.shape[:1]:
         raise ValueError(
-            f"share has shape {tuple(share.shape)} for {len(x)} points; expected t/T for each"
+            f"time has shape {tuple(time.shape)} for {len(x)} points; expected t/T for each"
         )
-
-
-def _widths(widths: Sequence[int], name: str = "widths") -> list[int]:
-    require_type(widths, (list, tuple), name, "widths of layers, such as (32, 64)")
-    return [as_whole_number(width, f"a width of {name}", least=1) for width in widths]
 
 
 class ResidualBlock(nn.Module):
@@ -247,10 +246,53 @@ class ResidualBlock(nn.Module):
         self.norm_1, self.norm_2 = nn.GroupNorm(groups, start), nn.GroupNorm(groups, end)
         self.conv_1 = nn.Conv2d(start, end, 3, padding=1)
         self.conv_2 = nn.Conv2d(end, end, 3, padding=1)
-        self.told = nn.Linear(embedding, end)
+        self.told = nn.Linear(embedding, end)  # a name that is in the weights on disk
         self.shortcut = nn.Identity() if start == end else nn.Conv2d(start, end, 1)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """Map x of shape (B, start, H, W) and a vector of shape (B, embedding)."""
-        h = self.conv_1(self.activation(self.norm_1(x))) + self.told(told)[:, :, None, None]
+        h = self.conv_1(self.activation(self.norm_1(x))) + self.told(vector)[:, :, None, None]
         return self.shortcut(x) + self.conv_2(self.activation(self.norm_2(h)))
+
+
+NETWORKS = {"MLP": MLP, "UNet": UNet}
+
+
+def build(network: dict, seed: int) -> nn.Module:
+    """A network with fresh weights from its description, drawn with the given seed.
+
+    Args:
+        network: the arguments of a class and, as ``"class"``, its name in ``NETWORKS``.
+
+    Raises:
+        ValueError: for an unknown class or argument.
+    """
+    arguments, family = split(network, "network", "class")
+    require_known(family, "network class", NETWORKS)
+    return seeded(lambda: called(NETWORKS[family], arguments, family), seed)
+
+
+def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A new network whose weights are drawn with this seed; torch's own generator stays as is.
+
+    Raises:
+        TypeError, ValueError: for anything but a seed.
+    """
+    seed = as_whole_number(seed, "seed", least=0, most=LARGEST_SEED)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def as_widths(
+    widths: Sequence[int], multiple: int = 1, least: int = 0, name: str = "widths"
+) -> tuple[int, ...]:
+    """Widths of layers, or channels of levels: so many multiples of a number, checked."""
+    require_type(widths, (list, tuple), name, "a list of widths, such as (32, 64)")
+    checked = tuple(as_whole_number(width, f"a width of {name}", least=1) for width in widths)
+    require(
+        len(checked) >= least and all(width % multiple == 0 for width in checked),
+        f"{name} are {checked}; expected at least {least} multiples of {multiple}, one for each "
+        "level",
+    )
+    return checked

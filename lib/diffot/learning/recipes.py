@@ -1,42 +1,15 @@
-"""Recipes of the named models: what they are trained on and how."""
+"""Recipes of everything that is trained by name: what on, and how."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from diffot.errors import require_known, require_type
+from diffot.errors import require_known
+from diffot.learning.kinds import AutoencoderRecipe, DenoiserRecipe, ProbeRecipe, Recipe
 from diffot.learning.training import TrainConfig
-from diffot.processes.schedules import Schedule, linear, scaled_linear
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """A recipe: data, noise schedule, network and training.
-
-    ``data`` is the name of the thesis' model for data in one or two dimensions; for images it is
-    the data set, a key of ``DATASETS``, with the arguments of its loader, and ``mirror`` if half
-    of the images drawn are to be mirrored left to right. ``storage`` is the type in which weights
-    are stored; they are loaded as float32.
-
-    Raises:
-        TypeError: for values of other types. ValueError: for an unknown type of weights.
-    """
-
-    data: str | dict
-    schedule: Schedule
-    network: dict
-    training: TrainConfig
-    storage: str = "float32"
-
-    def __post_init__(self):
-        require_type(self.data, (str, dict), "data", "a name, or a dict for images")
-        require_type(self.schedule, Schedule, "schedule", "a Schedule")
-        require_type(self.network, dict, "network", "a dict with a class and its arguments")
-        require_type(self.training, TrainConfig, "training", "a TrainConfig")
-        require_known(self.storage, "storage", ("float32", "float16"))
-
+from diffot.processes.schedules import linear, scaled_linear
 
 _PLANE = scaled_linear(1000, 1e-4, 0.02)
 _LINE = scaled_linear(1000, 2.5e-5, 0.005)
@@ -86,11 +59,10 @@ _V = TrainConfig(
     ema=0.999,
     warmup=300,
     clip=1.0,
-    prediction="v",
     precision="auto",
 )
-_V_SMALL = replace(_V, iterations=8000, learning_rate=1.5e-3, seed=1)
-_V_TOLD = replace(_V, iterations=6000, label_dropout=0.1)
+_V_SMALL = replace(_V, iterations=8000, learning_rate=1.5e-3)
+_V_LABELED = replace(_V, iterations=6000)
 _V_64 = replace(_V, iterations=30_000, learning_rate=5e-4)
 _V_FEW = replace(_V, iterations=2000)
 
@@ -120,50 +92,49 @@ _AFHQ = {"set": "afhq", "size": 256, "mirror": True}
 # Models of points. A name without a suffix is the thesis' model: its data, schedule, network,
 # learning rate and averaging (tables 4.1-4.4). "Linear" is the same without the activation after
 # the last layer; "SiLU" is this project's network and training on the same data and schedule.
-CONFIGS = {
-    "Low1DMix": ModelConfig("Low1DMix", _LINE, {**_THESIS_MLP, "dim": 1}, _SLOW),
-    "Low1DMixSiLU": ModelConfig("Low1DMix", _LINE, {**_SILU_MLP, "dim": 1}, _SILU),
-    "Low2DSymMix": ModelConfig("Low2DSymMix", _PLANE, _THESIS_MLP, _SLOW),
-    "Low2DSymMixLinear": ModelConfig("Low2DSymMix", _PLANE, _LINEAR_MLP, _SLOW),
-    "Low2DSymMixSiLU": ModelConfig("Low2DSymMix", _PLANE, _SILU_MLP, _SILU),
-    "Low2DASymMix": ModelConfig("Low2DASymMix", _PLANE, _THESIS_MLP, _MEDIUM),
-    "Low2DASymMixLinear": ModelConfig("Low2DASymMix", _PLANE, _LINEAR_MLP, _MEDIUM),
-    "Low2DASymMixSiLU": ModelConfig("Low2DASymMix", _PLANE, _SILU_MLP, _SILU),
-    "Low2DUnimodal": ModelConfig("Low2DUnimodal", _PLANE, _THESIS_MLP, _FAST),
-    "Low2DUnimodalSiLU": ModelConfig("Low2DUnimodal", _PLANE, _SILU_MLP, _SILU),
-    "Low2DBimodal": ModelConfig("Low2DBimodal", _PLANE, _THESIS_MLP, _MEDIUM),
-    "Low2DBimodalSiLU": ModelConfig("Low2DBimodal", _PLANE, _SILU_MLP, _SILU),
-    "Low2DSCurve": ModelConfig("Low2DSCurve", _CURVE, _THESIS_MLP, _SLOW),
-    "Low2DSCurveSiLU": ModelConfig("Low2DSCurve", _CURVE, _SILU_MLP, _SILU),
+RECIPES = {
+    "Low1DMix": DenoiserRecipe("Low1DMix", _LINE, {**_THESIS_MLP, "dim": 1}, _SLOW),
+    "Low1DMixSiLU": DenoiserRecipe("Low1DMix", _LINE, {**_SILU_MLP, "dim": 1}, _SILU),
+    "Low2DSymMix": DenoiserRecipe("Low2DSymMix", _PLANE, _THESIS_MLP, _SLOW),
+    "Low2DSymMixLinear": DenoiserRecipe("Low2DSymMix", _PLANE, _LINEAR_MLP, _SLOW),
+    "Low2DSymMixSiLU": DenoiserRecipe("Low2DSymMix", _PLANE, _SILU_MLP, _SILU),
+    "Low2DASymMix": DenoiserRecipe("Low2DASymMix", _PLANE, _THESIS_MLP, _MEDIUM),
+    "Low2DASymMixLinear": DenoiserRecipe("Low2DASymMix", _PLANE, _LINEAR_MLP, _MEDIUM),
+    "Low2DASymMixSiLU": DenoiserRecipe("Low2DASymMix", _PLANE, _SILU_MLP, _SILU),
+    "Low2DUnimodal": DenoiserRecipe("Low2DUnimodal", _PLANE, _THESIS_MLP, _FAST),
+    "Low2DUnimodalSiLU": DenoiserRecipe("Low2DUnimodal", _PLANE, _SILU_MLP, _SILU),
+    "Low2DBimodal": DenoiserRecipe("Low2DBimodal", _PLANE, _THESIS_MLP, _MEDIUM),
+    "Low2DBimodalSiLU": DenoiserRecipe("Low2DBimodal", _PLANE, _SILU_MLP, _SILU),
+    "Low2DSCurve": DenoiserRecipe("Low2DSCurve", _CURVE, _THESIS_MLP, _SLOW),
+    "Low2DSCurveSiLU": DenoiserRecipe("Low2DSCurve", _CURVE, _SILU_MLP, _SILU),
 }
+
+
+def _ours(data: dict, network: dict, training: TrainConfig, **more: Any) -> DenoiserRecipe:
+    return DenoiserRecipe(
+        data, _IMAGES, network, training, prediction="v", storage="float16", **more
+    )
+
 
 # This project's models of images. The cards of those at 32 pixels say how long they took; those
 # at 64 pixels are for a GPU and have not been trained.
-CONFIGS |= {
-    "Faces32A": ModelConfig(_FACES, _IMAGES, _UNET, _V, "float16"),
-    "Faces32Biased": ModelConfig(
-        {**_FACES, "bias": _SMILING_IN_SUNGLASSES}, _IMAGES, _UNET, _V, "float16"
+RECIPES |= {
+    "Faces32A": _ours(_FACES, _UNET, _V),
+    "Faces32Biased": _ours({**_FACES, "bias": _SMILING_IN_SUNGLASSES}, _UNET, _V),
+    "Faces32B": _ours(_FACES, _SMALL_UNET, _V_SMALL, seed=1),
+    "Faces32Conditional": _ours(
+        _FACES, {**_UNET, "labels": _LABELS}, _V_LABELED, label_dropout=0.1
     ),
-    "Faces32B": ModelConfig(_FACES, _IMAGES, _SMALL_UNET, _V_SMALL, "float16"),
-    "Faces32Conditional": ModelConfig(
-        _FACES, _IMAGES, {**_UNET, "labels": _LABELS}, _V_TOLD, "float16"
-    ),
-    "Animals32": ModelConfig(_ANIMALS, _IMAGES, _UNET, _V, "float16"),
-    "Digits28": ModelConfig(_DIGITS, _IMAGES, _DIGIT_UNET, _V, "float16"),
-    "Faces64": ModelConfig({**_FACES, "size": 64}, _IMAGES, _UNET_64, _V_64, "float16"),
-    "Animals64": ModelConfig({**_ANIMALS, "size": 64}, _IMAGES, _UNET_64, _V_64, "float16"),
+    "Animals32": _ours(_ANIMALS, _UNET, _V),
+    "Digits28": _ours(_DIGITS, _DIGIT_UNET, _V),
+    "Faces64": _ours({**_FACES, "size": 64}, _UNET_64, _V_64),
+    "Animals64": _ours({**_ANIMALS, "size": 64}, _UNET_64, _V_64),
 }
 
 # What a model takes from its training images: pairs of models with the same recipe, A and B, that
 # share no image and started from different weights (after Kadkhodaie et al. 2024).
-CONFIGS |= {
-    f"Faces32N{n}{half}": ModelConfig(
-        {**_FACES, "n": n, "seed": seed},
-        _IMAGES,
-        _UNET,
-        replace(_V_FEW, seed=seed),
-        "float16",
-    )
+RECIPES |= {
+    f"Faces32N{n}{half}": _ours({**_FACES, "n": n, "seed": seed}, _UNET, _V_FEW, seed=seed)
     for n in (100, 1000, 10_000)
     for half, seed in (("A", 1), ("B", 2))
 }
@@ -171,30 +142,65 @@ CONFIGS |= {
 # The thesis' models of images (tables 4.1-4.4), for whoever has the data and weeks of a cluster.
 # Where it changed batch size or learning rate on the way, the batch size is the last and the rate
 # falls from the first along a cosine.
-CONFIGS |= {
-    "Celeb64": ModelConfig(
+RECIPES |= {
+    "Celeb64": DenoiserRecipe(
         _CELEB, _CURVE, _FLAT, _thesis_training(320, 202_599, 128, 8e-5, ema=0.9999)
     ),
-    "Celeb256": ModelConfig(
+    "Celeb256": DenoiserRecipe(
         _CELEB_HQ, _SLOW_IMAGES, _DEEP, _thesis_training(4540, 30_000, 64, 2e-5)
     ),
-    "AFHQ256": ModelConfig(
+    "AFHQ256": DenoiserRecipe(
         _AFHQ, _SLOW_IMAGES, _DEEP, _thesis_training(4500, 16_130, 32, 2e-4, decay="cosine")
     ),
-    "AFHQ256Exp1": ModelConfig(
+    "AFHQ256Exp1": DenoiserRecipe(
         _AFHQ, _EXPERIMENT, _FLAT, _thesis_training(1100, 16_130, 16, 8e-5)
     ),
-    "AFHQ256Exp2": ModelConfig(
+    "AFHQ256Exp2": DenoiserRecipe(
         _AFHQ, _EXPERIMENT, _FLAT_5, _thesis_training(1820, 16_130, 32, 8e-5)
     ),
 }
 
 
-def config(name: str) -> ModelConfig:
-    """The recipe of a model.
+def _probe(family: str, size: int, **more: Any) -> ProbeRecipe:
+    """A probe of drawn images, whose splits have a seed each; no generative model has it."""
+    data = {"set": family, "size": size}
+    return ProbeRecipe(
+        train={**data, "n": 6000, "seed": 100},
+        validation={**data, "n": 1500, "seed": 101},
+        test={**data, "n": 2000, "seed": 102},
+        **more,
+    )
+
+
+RECIPES |= {
+    "FacesProbe32": _probe("faces", 32),
+    "FacesProbe64": _probe("faces", 64, widths=(16, 32, 64, 128)),
+    "AnimalsProbe32": _probe("animals", 32),
+    "AnimalsProbe64": _probe("animals", 64, widths=(16, 32, 64, 128)),
+    # there are only 5000 digits: consecutive stretches
+    "DigitsProbe28": ProbeRecipe(
+        train={"set": "digits", "n": 3500},
+        validation={"set": "digits", "n": 4000, "skip": 3500},
+        test={"set": "digits", "n": 5000, "skip": 4000},
+        epochs=12,
+    ),
+}
+
+_AUTOENCODER = AutoencoderRecipe(
+    data=_FACES, test={**_FACES, "n": 500, "seed": 200}, labels=_LABELS
+)
+RECIPES |= {"FacesVAE32": _AUTOENCODER, "FacesVAE32B": replace(_AUTOENCODER, seed=1)}
+
+
+def config(name: str, kind: type[Recipe] = Recipe) -> Recipe:
+    """The recipe of this name.
+
+    Args:
+        kind: for a recipe of one kind, its class.
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
     """
-    require_known(name, "model", CONFIGS)
-    return CONFIGS[name]
+    names = [each for each, recipe in RECIPES.items() if isinstance(recipe, kind)]
+    require_known(name, "model", names)
+    return RECIPES[name]

@@ -158,10 +158,10 @@ class TrainingRun:
             isinstance(state, dict) and "recipe" in state and "step" in state,
             f"{self.path} is not the state of a run; delete {self.folder} to start anew",
         )
-        found = differences(state["recipe"], self.recipe)
+        differing = differences(state["recipe"], self.recipe)
         require(
-            not found,
-            f"the run in {self.folder} has another recipe: {'; '.join(found)}. Restore "
+            not differing,
+            f"the run in {self.folder} has another recipe: {'; '.join(differing)}. Restore "
             "the recipe to continue, or delete the folder to start anew",
         )
         return state

@@ -34,7 +34,7 @@ def differently_read(probe: AttributeProbe, x: Tensor, y: Tensor) -> Tensor:
     Args:
         x, y: shape (B, C, H, W); they are clamped to [-1, 1].
     """
-    require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of probes.load")
+    require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of registry.load")
     require_images(x, "x")
     require_images(y, "y")
     require_same_shape(x, y, ("x", "y"))

@@ -412,4 +412,4 @@ def _require_like_train(images: Tensor, name: str, train: Tensor) -> None:
 
 
 def _require_probe(probe: AttributeProbe) -> None:
-    require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of probes.load")
+    require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of registry.load")

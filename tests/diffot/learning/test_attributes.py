@@ -12,9 +12,12 @@ from torch.nn import functional
 
 from diffot import __main__ as command
 from diffot.data import digits, faces
-from diffot.learning import attributes, checkpoints, probes, recipes, vae
+from diffot.learning import attributes, checkpoints, kinds, recipes, registry
 from diffot.learning.attributes import AttributeProbe
+from diffot.learning.kinds import DenoiserRecipe, ProbeRecipe
 from diffot.paths import CHECKPOINTS
+
+PROBES = [name for name, r in recipes.RECIPES.items() if isinstance(r, ProbeRecipe)]
 
 
 def test_temperature_undoes_overconfidence(generator):
@@ -84,20 +87,21 @@ def few_digits():
     return data.at(slice(1000)), data.at(slice(1000, 1500))
 
 
-SMALL = {"widths": (16, 32), "epochs": 3, "progress": False}
+SET = {"set": "digits"}
+SMALL = ProbeRecipe(SET, SET, SET, widths=(16, 32), epochs=3)
 
 
 @pytest.fixture(scope="module")
 def trained(few_digits):
-    return attributes.train_probe(*few_digits, **SMALL)
+    return SMALL.fit(*few_digits, progress=False)
 
 
 def test_training_depends_on_the_seed_and_on_nothing_else(few_digits):
-    images, settings = few_digits[1].at(slice(200)), {**SMALL, "epochs": 1}
+    images = few_digits[1].at(slice(200))
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
     weights, again, other = (
-        attributes.train_probe(images, images, **settings, seed=seed).probe.state_dict()
+        replace(SMALL, epochs=1, seed=seed).fit(images, images, False).network.state_dict()
         for seed in (0, 0, 1)
     )
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -109,9 +113,9 @@ def test_the_best_epoch_is_kept_and_calibrated(few_digits):
     train, validation = few_digits
     # wrong labels in validation, so that it gets worse while the probe learns
     validation = replace(validation, labels={"digit": validation.labels["digit"].roll(1)})
-    result = attributes.train_probe(train, validation, **SMALL)
-    probe, losses = result.probe, result.validation_losses
-    assert losses[result.best_epoch] == min(losses) < losses[-1]
+    result = SMALL.fit(train, validation, progress=False)
+    probe, losses = result.network, result.column("validation_loss")
+    assert min(losses) < losses[-1]
     labels, z = validation.labels["digit"], probe.logits(validation.images)["digit"]
     assert float(functional.cross_entropy(z, labels)) == pytest.approx(min(losses), rel=1e-4)
     calibrated = functional.nll_loss(probe(validation.images)["digit"].log(), labels)
@@ -121,11 +125,11 @@ def test_the_best_epoch_is_kept_and_calibrated(few_digits):
 def test_images_are_read_one_by_one(trained):
     """Neither the chunks nor the other images of a batch matter."""
     images = digits.load(150).images
-    together = trained.probe(images)["digit"]
+    together = trained.network(images)["digit"]
     for i in (0, 63, 64, 149):
-        alone = trained.probe(images[i : i + 1])["digit"][0]
+        alone = trained.network(images[i : i + 1])["digit"][0]
         assert torch.allclose(together[i], alone, atol=1e-5)
-    assert torch.equal(trained.probe.classify(images)["digit"], together.argmax(1))
+    assert torch.equal(trained.network.classify(images)["digit"], together.argmax(1))
 
 
 def test_size_and_channels_are_those_of_the_training_images():
@@ -152,11 +156,11 @@ def test_labels_that_are_read_badly_are_not_usable(few_digits):
     with pytest.raises(ValueError, match="did you mean digit"):
         evaluation.usable("digits")
     with pytest.raises(ValueError, match="the probe reads"):
-        attributes.evaluate(probes.load("FacesProbe32"), validation)
+        attributes.evaluate(registry.load("FacesProbe32"), validation)
     with pytest.raises(ValueError, match="expected at least 64"):
-        attributes.train_probe(train.at(slice(10)), validation)
+        SMALL.fit(train.at(slice(10)), validation)
     with pytest.raises(ValueError, match="differ in shape or classes"):
-        attributes.train_probe(replace(train, pixels=train.pixels[..., 4:-4]), validation)
+        SMALL.fit(replace(train, pixels=train.pixels[..., 4:-4]), validation)
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +175,9 @@ def accuracies(probe, data, images):
 
 def test_faces_are_read_well(fresh_faces):
     """Fresh faces: were a label read right with probability 95 %, so many would be rare."""
-    right = accuracies(probes.load("FacesProbe32"), fresh_faces, fresh_faces.images)
+    right = accuracies(registry.load("FacesProbe32"), fresh_faces, fresh_faces.images)
     for label, count in right.items():
-        probes.evaluation("FacesProbe32").require_usable(label)
+        registry.evaluation("FacesProbe32").require_usable(label)
         assert binomtest(count, 500, 0.95, alternative="greater").pvalue < 1e-3, label
 
 
@@ -183,14 +187,14 @@ def test_blurred_and_noisy_faces_are_read_well(fresh_faces, generator):
     kernel = (row[:, None] * row).expand(3, 1, 3, 3)
     blurred = functional.conv2d(fresh_faces.images, kernel, padding=1, groups=3)
     noisy = blurred + 0.1 * torch.randn(blurred.shape, generator=generator)
-    for label, count in accuracies(probes.load("FacesProbe32"), fresh_faces, noisy).items():
+    for label, count in accuracies(registry.load("FacesProbe32"), fresh_faces, noisy).items():
         assert count >= 475, label
 
 
-@pytest.mark.parametrize("name", probes.CONFIGS)
+@pytest.mark.parametrize("name", PROBES)
 def test_committed_probes_are_of_the_present_recipe(name):
-    assert probes.card(name)["cpu_seconds"] < 180
-    probe, evaluation = probes.load(name), probes.evaluation(name)
+    assert registry.card(name)["cpu_seconds"] < 180
+    probe, evaluation = registry.load(name), registry.evaluation(name)
     assert list(evaluation.table.index) == list(probe.classes)
     evaluation.require_usable(*probe.classes)
     assert (CHECKPOINTS / f"{name}.safetensors").stat().st_size < 2e6
@@ -198,43 +202,56 @@ def test_committed_probes_are_of_the_present_recipe(name):
 
 def test_every_card_is_of_a_known_model():
     stems = {path.stem for path in CHECKPOINTS.glob("*.json")}
-    assert stems <= {*recipes.CONFIGS, *probes.CONFIGS, *vae.CONFIGS}
+    assert stems <= recipes.RECIPES.keys()
 
 
 def test_the_card_of_the_digits_probe_can_be_reproduced():
-    test = probes.split("DigitsProbe28", "test")
-    found = attributes.evaluate(probes.load("DigitsProbe28"), test).table
+    test = recipes.config("DigitsProbe28").split("test")
+    found = attributes.evaluate(registry.load("DigitsProbe28"), test).table
     # another processor may read a borderline digit differently
-    difference = (found - probes.evaluation("DigitsProbe28").table).abs()
+    difference = (found - registry.evaluation("DigitsProbe28").table).abs()
     assert difference["accuracy"].item() <= 0.002 and found["n"].item() == 1000
 
 
+def test_a_denoiser_finds_the_probe_for_its_images():
+    for name, size, label in (("Animals64", 64, "ears"), ("Digits28", 28, "digit")):
+        probe = registry.probe_for(name)
+        assert probe.size == size and label in probe.classes
+    assert registry.probe_for("Celeb64") is None and registry.probe_for("Low2DSymMix") is None
+    with pytest.raises(ValueError, match="unknown model 'FacesProbe32'"):
+        registry.probe_for("FacesProbe32")
+
+
 def test_no_image_is_in_two_splits():
-    digit_splits = [probes.split("DigitsProbe28", part) for part in probes.SPLITS]
+    digit_splits = [recipes.config("DigitsProbe28").split(part) for part in kinds.SPLITS]
     contents = {bytes(image.numpy()) for data in digit_splits for image in data.pixels}
     everything = {bytes(image.numpy()) for image in digits.load().pixels}
     assert contents == everything and sum(map(len, digit_splits)) == 5000
     for name in ("FacesProbe32", "AnimalsProbe32"):
-        recipe = probes.config(name)
-        seeds = {getattr(recipe, part)["seed"] for part in probes.SPLITS}
+        recipe = recipes.config(name)
+        seeds = {getattr(recipe, part)["seed"] for part in kinds.SPLITS}
         assert len(seeds) == 3
-        of_models = {c.data["seed"] for c in recipes.CONFIGS.values() if "seed" in c.data}
+        denoisers = [c for c in recipes.RECIPES.values() if isinstance(c, DenoiserRecipe)]
+        of_models = {c.data["seed"] for c in denoisers if "seed" in c.data}
         assert not seeds & of_models
     with pytest.raises(ValueError, match="did you mean test"):
-        probes.split("DigitsProbe28", "tests")
+        recipes.config("DigitsProbe28").split("tests")
     with pytest.raises(ValueError, match="did you mean FacesProbe32"):
-        probes.load("FaceProbe32")
+        registry.load("FaceProbe32")
 
 
 def test_command_line_trains_a_probe(tmp_path, monkeypatch, capsys):
     recipe = replace(
-        probes.config("DigitsProbe28"), train={"set": "digits", "n": 640}, widths=(8,), epochs=1
+        recipes.config("DigitsProbe28"), train={"set": "digits", "n": 640}, widths=(8,), epochs=1
     )
-    monkeypatch.setitem(probes.CONFIGS, "SmallProbe", recipe)
-    monkeypatch.setattr(probes, "save", partial(probes.save, folder=tmp_path))
+    monkeypatch.setitem(recipes.RECIPES, "SmallProbe", recipe)
+    monkeypatch.setattr(registry, "save", partial(registry.save, folder=tmp_path))
     assert command.main(["train", "SmallProbe"]) == 0
     assert "SmallProbe" in capsys.readouterr().out
-    loaded, again = probes.load("SmallProbe", tmp_path), probes.train("SmallProbe", False).probe
+    loaded, again = (
+        registry.load("SmallProbe", tmp_path),
+        registry.train("SmallProbe", False).network,
+    )
     images = digits.load(20).images
     assert torch.equal(loaded.features(images), again.features(images))
     assert checkpoints.card("SmallProbe", tmp_path)["evaluation"]["digit"]["n"] == 1000

@@ -7,7 +7,7 @@ import torch
 from diffot.denoisers.network import as_denoiser
 from diffot.flows.exact import ExactFlow
 from diffot.laws import mixtures
-from diffot.learning import latent_maps, measured, recipes, zoo
+from diffot.learning import datasets, latent_maps, measured, recipes, registry
 from diffot.learning.latent_maps import (
     BATCH,
     LinearMap,
@@ -31,7 +31,7 @@ def no_model(monkeypatch):
         def load(name):
             raise AssertionError(f"{name} is loaded")
 
-        monkeypatch.setattr(zoo, "load", load)
+        monkeypatch.setattr(registry, "load", load)
 
     return forbid
 
@@ -94,7 +94,7 @@ def test_linear_map_far_from_the_origin(kind, offset, n, generator):
 
 
 def test_linear_map_of_a_model_is_kept(tmp_path, monkeypatch):
-    images = zoo.dataset("Digits28").images
+    images = datasets.load_images(recipes.config("Digits28").data).images
     fresh = LinearMap.fit(images)
     z = latents(SHAPE, 5, 0)
     first = decode("linear Digits28", 5, 3, 0, tmp_path)
@@ -154,7 +154,7 @@ def test_first_latents_stay_the_same():
 def test_images_are_the_samplers_and_are_made_once(tmp_path, no_model):
     found = decode("Digits28", 6, 4, 0, tmp_path)
     with torch.no_grad():
-        expected = ddim(zoo.load("Digits28"), latents(SHAPE, 6, 0), 4)
+        expected = ddim(registry.load("Digits28"), latents(SHAPE, 6, 0), 4)
     assert torch.allclose(found, expected, atol=1e-4)
     no_model()
     assert torch.equal(decode("Digits28", BATCH, 4, 0, tmp_path)[:6], found)
@@ -165,11 +165,11 @@ def test_images_are_the_samplers_and_are_made_once(tmp_path, no_model):
 
 
 def test_other_weights_make_other_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(zoo, "load", lambda name: stand_in(0.0))
+    monkeypatch.setattr(registry, "load", lambda name: stand_in(0.0))
     first = decode("Digits28", 2, 4, 0, tmp_path)
-    monkeypatch.setattr(zoo, "load", lambda name: stand_in(1.0))
+    monkeypatch.setattr(registry, "load", lambda name: stand_in(1.0))
     assert torch.equal(decode("Digits28", 2, 4, 0, tmp_path), first)
-    monkeypatch.setattr(zoo, "card", lambda name: {"sha256": "of other weights"})
+    monkeypatch.setattr(registry, "card", lambda name: {"sha256": "of other weights"})
     assert not torch.allclose(decode("Digits28", 2, 4, 0, tmp_path), first)
 
 
@@ -177,7 +177,7 @@ def test_two_models_can_share_fresh_noise(tmp_path, monkeypatch):
     """Two denoisers that differ by a constant then differ by a constant at the end."""
 
     def images(constant, name):
-        monkeypatch.setattr(zoo, "load", lambda name: stand_in(constant))
+        monkeypatch.setattr(registry, "load", lambda name: stand_in(constant))
         return decode(name, 3, 4, 0, tmp_path / str(constant))
 
     shared = images(1.0, "Digits28 eta=1") - images(0.0, "Digits28 eta=1")
@@ -188,7 +188,7 @@ def test_two_models_can_share_fresh_noise(tmp_path, monkeypatch):
 
 def test_codes_and_translations_are_the_samplers(tmp_path, no_model):
     x = measured.held_out("Digits28", 5).images
-    model = zoo.load("Digits28")
+    model = registry.load("Digits28")
     codes = encode("Digits28", "Digits28", 5, 4, tmp_path)
     again = translate("Digits28", "Digits28 steps=6", 5, 4, tmp_path)
     linear = translate("linear Digits28", "Digits28", 5, 4, tmp_path)
@@ -220,7 +220,7 @@ def test_a_model_is_told_of_drawn_images(tmp_path, monkeypatch):
                 self.schedule,
             )
 
-    monkeypatch.setattr(zoo, "load", lambda name: Teller())
+    monkeypatch.setattr(registry, "load", lambda name: Teller())
     n = 200
 
     def told(number):

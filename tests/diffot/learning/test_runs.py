@@ -17,9 +17,13 @@ import torch
 import training_worker
 from training_worker import disks
 
+from diffot.data import digits
 from diffot.laws import mixtures
 from diffot.learning import training
+from diffot.learning.batches import Draws, Epochs
+from diffot.learning.kinds import ProbeRecipe
 from diffot.learning.networks import MLP, UNet
+from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.runs import TrainingRun
 from diffot.learning.training import TrainConfig
 
@@ -36,8 +40,13 @@ def fit(schedule, folder, draw=gray, rate=1e-3, resume=False):
     torch.manual_seed(0)
     network = UNet(**SMALL)
     run = TrainingRun(folder, {"training": {"rate": rate}}, resume, seconds=0.0)
-    config = TrainConfig(8, batch_size=8, learning_rate=rate, prediction="v")
-    return training.train(network, schedule, draw, config, progress=False, run=run)
+    config = TrainConfig(8, batch_size=8, learning_rate=rate)
+    return train(network, schedule, draw, config, run, "v")
+
+
+def train(network, schedule, draw, config, run=None, prediction="eps"):
+    objective, draws = DenoisingLoss(schedule, prediction), torch.Generator().manual_seed(0)
+    return training.train(network, Draws(draw), objective, config, draws, progress=False, run=run)
 
 
 def weights_of(folder):
@@ -63,9 +72,10 @@ def untimed(log):
 
 @pytest.fixture(scope="module")
 def processes():
-    """Processes that start from one which has imported torch: to do so takes seconds."""
+    """Processes that start from one which has imported torch: to do so takes seconds, and the
+    compiler, which optimizers import when they are first made, takes more."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["diffot.learning.training"])
+    context.set_forkserver_preload(["diffot.learning.training", "torch._dynamo"])
     return context
 
 
@@ -105,9 +115,12 @@ def test_a_run_killed_ten_times_ends_with_the_same_weights(processes, tmp_path):
     assert not list(broken.glob(".*")), "what the kills left has not been removed"
 
 
-def test_two_processes_train_as_one_does(tmp_path):
+def test_two_processes_train_as_one_does(processes, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    subprocess.run([sys.executable, WORKER, one, "12"], check=True)
+    alone = processes.Process(target=training_worker.main, args=(one, 12, False))
+    alone.start()
+    alone.join()
+    assert alone.exitcode == 0
     # without a GPU it takes --multi_gpu to make it start two processes
     launch = [LAUNCHER, "launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"]
     plain = ["--mixed_precision=no", "--num_machines=1", "--dynamo_backend=no"]
@@ -164,7 +177,7 @@ def test_a_resumed_run_keeps_its_precision(schedule, tmp_path, monkeypatch):
 
     def go(precision, steps):
         config = TrainConfig(steps, batch_size=8, precision=precision)
-        return training.train(network, schedule, sample, config, progress=False, run=run())
+        return train(network, schedule, sample, config, run())
 
     monkeypatch.setattr(training, "faster_precision", lambda *arguments: ("bfloat16", 0.5))
     assert go("auto", 3).precision == "bfloat16"
@@ -194,14 +207,40 @@ def test_buffers_are_in_the_state(schedule, tmp_path):
             raise KeyboardInterrupt
         return sample(n, generator)
 
-    whole = training.train(network, schedule, sample, config, False).network.state_dict()
+    whole = train(network, schedule, sample, config).network.state_dict()
     for _ in range(2):
         run = TrainingRun(tmp_path, {}, resume=True, seconds=0.0)
         try:
-            result = training.train(network, schedule, interrupted, config, False, run)
+            result = train(network, schedule, interrupted, config, run)
         except KeyboardInterrupt:
             assert state_of(tmp_path)["step"] == 5
     assert same_bytes(result.network.state_dict(), whole)
+
+
+def test_epochs_go_on_where_they_were(tmp_path, monkeypatch):
+    """Order, learning rate in its cycle and best weights included."""
+    data, part = digits.load(60), {"set": "digits"}
+    recipe = ProbeRecipe(part, part, part, widths=(8,), epochs=4, batch_size=8)
+    whole = recipe.fit(data, data, progress=False)
+    take, calls = Epochs.take, []
+
+    def interrupted(batches, n, generator):
+        calls.append(n)
+        if len(calls) in (12, 20):  # in the second and in the third epoch
+            raise KeyboardInterrupt
+        return take(batches, n, generator)
+
+    monkeypatch.setattr(Epochs, "take", interrupted)
+    for _ in range(3):
+        run = TrainingRun(tmp_path, {}, resume=True, seconds=0.0)
+        try:
+            result = recipe.fit(data, data, False, run)
+        except KeyboardInterrupt:
+            continue
+    assert len(calls) == 4 * 7 + 2
+    assert same_bytes(result.network.state_dict(), whole.network.state_dict())
+    for name in ("loss", "validation_loss", "learning_rate"):
+        assert result.column(name) == whole.column(name)
 
 
 def test_a_full_disk_leaves_the_last_state(schedule, tmp_path, monkeypatch):

@@ -1,3 +1,5 @@
+import copy
+import math
 import time
 from functools import cache
 
@@ -5,11 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from diffot.data.images import LabeledImages
 from diffot.denoisers.exact import ExactDenoiser
 from diffot.denoisers.network import NetworkDenoiser
 from diffot.laws import mixtures
-from diffot.learning import recipes, training, zoo
+from diffot.learning import networks, recipes, training
+from diffot.learning.batches import Draws, Epochs
 from diffot.learning.networks import MLP, UNet
+from diffot.learning.objectives import LEVELS, DenoisingLoss, Objective
 from diffot.learning.precision import PRECISIONS, faster_precision
 from diffot.learning.training import TrainConfig
 from diffot.measures import evaluation
@@ -19,9 +24,16 @@ WIDE = mixtures.equal_mixture([[1.0, 1.0], [-1.0, -1.0]], 0.5)
 NETWORK = {"class": "MLP", "dim": 2, "widths": [32, 32], "activation": "silu", "frequencies": 3}
 
 
-def train(schedule, iterations, seed=0, draw=WIDE.sample, **more):
-    config = TrainConfig(iterations, 256, **{"learning_rate": 3e-3, "seed": seed, **more})
-    return training.train(zoo.build(NETWORK, seed), schedule, draw, config, progress=False)
+def fit(network, schedule, config, draw=WIDE.sample, prediction="eps", seed=0, **more):
+    objective = DenoisingLoss(schedule, prediction, more.pop("label_dropout", 0.0))
+    draws = torch.Generator().manual_seed(seed)
+    more = {"progress": False, **more}
+    return training.train(network, Draws(draw), objective, config, draws, **more)
+
+
+def train(schedule, iterations, seed=0, draw=WIDE.sample, prediction="eps", **more):
+    config = TrainConfig(iterations, 256, **{"learning_rate": 3e-3, **more})
+    return fit(networks.build(NETWORK, seed), schedule, config, draw, prediction, seed)
 
 
 @cache
@@ -76,26 +88,79 @@ def test_v_is_the_same_quantity_in_other_words(schedule, generator):
         )
 
 
+class Absolute(Objective):
+    """Distance of a linear map of uniform points from labels."""
+
+    def __call__(self, network, inputs):
+        points, labels = inputs
+        return (network(points)[:, 0] - labels["y"]).abs()
+
+
+@pytest.mark.parametrize("decay", ["one-cycle", "constant"])
+def test_the_loop_is_that_of_any_textbook(decay, generator):
+    """Epochs, AdamW, its schedule and clipping as torch has them; the average by its sum."""
+    pixels = torch.randint(256, (10, 1, 1, 2), dtype=torch.uint8, generator=generator)
+    data = LabeledImages(pixels, {"y": torch.arange(10) % 3}, {"y": ("a", "b", "c")})
+    network = nn.Sequential(nn.Flatten(), nn.Linear(2, 1))
+    config = TrainConfig(6, 4, 0.1, decay, ema=0.5, weight_decay=0.3, clip=0.2, record_every=2)
+    draws = torch.Generator().manual_seed(3)
+    result = training.train(network, Epochs(data), Absolute(), config, draws, progress=False)
+
+    ours, draws = copy.deepcopy(network), torch.Generator().manual_seed(3)
+    optimizer = torch.optim.AdamW(ours.parameters(), lr=0.1, weight_decay=0.3)
+    if decay == "one-cycle":
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, 6)
+    else:
+        scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+    losses, iterates = [], [network[1].weight.detach().clone()]
+    for _ in range(3):  # two batches of four; two images are left out of each epoch
+        order = torch.randperm(10, generator=draws)
+        for rows in (order[:4], order[4:8]):
+            x, y = pixels[rows] / 127.5 - 1, data.labels["y"][rows]
+            loss = (ours(x)[:, 0] - y).abs().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(ours.parameters(), 0.2)
+            optimizer.step()
+            scheduler.step()
+            losses.append(float(loss.detach()))
+            iterates.append(ours[1].weight.detach().clone())
+    kept = [1 / 10, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15]  # all below 0.5
+    weights = [math.prod(kept)]
+    weights += [(1 - kept[i]) * math.prod(kept[i + 1 :]) for i in range(6)]
+    average = sum(w * x for w, x in zip(weights, iterates))
+    torch.testing.assert_close(result.network[1].weight.detach(), average)
+    means = [sum(losses[i : i + 2]) / 2 for i in (0, 2, 4)]
+    assert result.column("loss") == pytest.approx(means, rel=1e-6)
+    assert result.column("step") == [2, 4, 6]
+
+
 def test_losses_are_recorded_by_noise_level(schedule, generator):
     """They are those of the exact denoiser, drawn level by level."""
     result = long()
     exact = ExactDenoiser(WIDE, schedule)
-    found = torch.tensor(result.level_losses[-50:], dtype=torch.float64).mean(0)
-    for level in range(training.LEVELS):
+    columns = [result.column(f"level_{level + 1}")[-50:] for level in range(LEVELS)]
+    recorded = torch.tensor(columns, dtype=torch.float64).mean(1)
+    for level in range(LEVELS):
         t = torch.randint(100 * level + 1, 100 * level + 101, (20_000,), generator=generator)
         x_0 = WIDE.sample(len(t), generator)
         eps = torch.randn(x_0.shape, dtype=torch.float64, generator=generator)
         x_t = schedule.alpha(t)[:, None] * x_0 + schedule.sigma(t)[:, None] * eps
         best = float((exact.noise(x_t, t) - eps).square().mean())
-        assert float(found[level]) == pytest.approx(best, abs=0.03)
+        assert float(recorded[level]) == pytest.approx(best, abs=0.03)
 
 
 def test_warmup_and_clipping_hold_the_weights_back(schedule):
     config = TrainConfig(100, learning_rate=1.0, warmup=10, decay="cosine")
-    rates = [config.learning_rate_at(i) for i in range(100)]
+    optimizer = torch.optim.AdamW(nn.Linear(1, 1).parameters(), lr=1.0)
+    scheduler, rates = config.scheduler(optimizer), []
+    for _ in range(100):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
     assert rates[0] == pytest.approx(0.1) and rates.index(max(rates)) in (8, 9, 10)
     assert rates == sorted(rates[:9]) + sorted(rates[9:], reverse=True) and rates[-1] < 1e-3
-    start = zoo.build(NETWORK, 0).state_dict()
+    start = networks.build(NETWORK, 0).state_dict()
 
     def moved(**more):
         found = train(schedule, 3, ema=0.0, **more).network.state_dict()
@@ -108,7 +173,8 @@ def test_warmup_and_clipping_hold_the_weights_back(schedule):
 
 def test_bfloat16_trains_nearly_as_float32(schedule):
     full, half = (
-        train(schedule, 100, decay="cosine", precision=p).losses for p in ("float32", "bfloat16")
+        train(schedule, 100, decay="cosine", precision=p).column("loss")
+        for p in ("float32", "bfloat16")
     )
     assert full != half
     assert sum(half[-50:]) == pytest.approx(sum(full[-50:]), rel=0.02)
@@ -130,17 +196,19 @@ class Uneven(nn.Linear):
 @pytest.mark.parametrize("slow", PRECISIONS)
 def test_the_faster_precision_is_chosen_and_said_once(schedule, capsys, slow):
     fast = next(p for p in PRECISIONS if p != slow)
-    found, ratio = faster_precision(Uneven(slow), WIDE.sample)
-    assert found == fast
+    objective, draws = DenoisingLoss(schedule), torch.Generator().manual_seed(0)
+    inputs = objective.prepare(Draws(WIDE.sample).take(16, draws), draws)
+    chosen, ratio = faster_precision(Uneven(slow), objective, inputs, 16)
+    assert chosen == fast
     assert ratio > 2 if slow == "bfloat16" else ratio < 0.5
     config = TrainConfig(5, 16, precision="auto")
-    result = training.train(Uneven(slow), schedule, WIDE.sample, config)
+    result = fit(Uneven(slow), schedule, config, progress=True)
     assert result.precision == fast
     said = capsys.readouterr().err
     assert said.count(f"training in {fast}") == 1
     assert ("bfloat16 is slow on this processor" in said) == (slow == "bfloat16")
     forced = TrainConfig(2, 16, precision=slow)
-    assert training.train(Uneven(slow), schedule, WIDE.sample, forced, False).precision == slow
+    assert fit(Uneven(slow), schedule, forced).precision == slow
     assert capsys.readouterr().err == ""
 
 
@@ -148,8 +216,7 @@ def test_choosing_a_precision_changes_nothing_else(schedule):
     """The result is, byte for byte, that of asking for the same precision."""
     network = Uneven("bfloat16")
     results = [
-        training.train(network, schedule, WIDE.sample, TrainConfig(3, 16, precision=p), False)
-        for p in ("auto", "float32")
+        fit(network, schedule, TrainConfig(3, 16, precision=p)) for p in ("auto", "float32")
     ]
     first, second = (result.network.state_dict() for result in results)
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -158,7 +225,7 @@ def test_choosing_a_precision_changes_nothing_else(schedule):
 def test_how_long_it_takes_is_estimated_from_its_own_steps(schedule, capsys):
     config = TrainConfig(50, 16)
     start = time.perf_counter()
-    training.train(Uneven("bfloat16"), schedule, WIDE.sample, config)
+    fit(Uneven("bfloat16"), schedule, config, progress=True)
     said = capsys.readouterr().err
     assert said.count("46 steps of 16 in float32") == 1
     estimate = float(said.split("each: about ")[1].split(" s")[0])
@@ -184,7 +251,7 @@ def test_running_statistics_follow_the_averaged_weights(schedule, generator):
     """They do better than the last ones of training, which belong to the last weights."""
     torch.manual_seed(0)
     config = TrainConfig(500, 256, learning_rate=3e-3, ema=0.99)
-    network = training.train(Normalized(), schedule, WIDE.sample, config, False).network
+    network = fit(Normalized(), schedule, config).network
     assert not network.training and int(network.layers[1].num_batches_tracked) == 500
     assert network.mask.tolist() == [0.0, -torch.inf]
     exact = ExactDenoiser(WIDE, schedule)
@@ -205,10 +272,10 @@ def test_labels_of_two_kinds_are_the_same_and_hidden_ones_are_not_said(schedule)
         x, bright = WIDE.sample(n, generator), torch.arange(n) % 2
         return x, {"bright": bright.to(kind)}
 
-    network, config = Told(2, 2), TrainConfig(3, 400, label_dropout=0.3)
+    network, config = Told(2, 2), TrainConfig(3, 400)
     for kind in (torch.bool, torch.int64, torch.uint8):
         data = lambda n, generator, kind=kind: draw(n, generator, kind)  # noqa: E731
-        training.train(network, schedule, data, config, progress=False)
+        fit(network, schedule, config, data, label_dropout=0.3)
     assert all(torch.equal(a, b) for a, b in zip(seen[:3], seen[3:6]))
     assert all(torch.equal(a, b) for a, b in zip(seen[:3], seen[6:]))
     hidden = seen[0] == -1
@@ -222,9 +289,9 @@ def test_recorded_losses_come_down_to_the_bayes_loss(schedule, generator):
         ExactDenoiser(WIDE, schedule), ExactDenoiser(WIDE, schedule), 50_000, generator
     )
     assert best.rmse == 0 and best.loss == pytest.approx(best.bayes_loss, rel=1e-12)
-    assert len(result.losses) == 200
-    assert sum(result.losses[-20:]) / 20 == pytest.approx(best.loss, abs=0.02)
-    assert result.losses[0] > 1.5 * best.loss
+    assert len(result.column("loss")) == 200
+    assert sum(result.column("loss")[-20:]) / 20 == pytest.approx(best.loss, abs=0.02)
+    assert result.column("loss")[0] > 1.5 * best.loss
 
 
 def test_same_seed_same_bytes(schedule):
@@ -234,10 +301,10 @@ def test_same_seed_same_bytes(schedule):
 
 
 def test_training_leaves_the_network_and_the_global_seed_alone(schedule):
-    network = zoo.build(NETWORK, 0)
+    network = networks.build(NETWORK, 0)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     state = torch.get_rng_state()
-    training.train(network, schedule, WIDE.sample, TrainConfig(5), progress=False)
+    fit(network, schedule, TrainConfig(5))
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())
 
@@ -261,7 +328,7 @@ def test_bad_data_and_divergence_stop_the_training(schedule):
         train(schedule, 5, draw=poisoned)
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
         config = TrainConfig(400, batch_size=16, learning_rate=1e20)
-        training.train(MLP(2), schedule, WIDE.sample, config, progress=False)
+        fit(MLP(2), schedule, config)
 
 
 @pytest.mark.parametrize(
@@ -274,9 +341,10 @@ def test_bad_data_and_divergence_stop_the_training(schedule):
         {"batch_size": 0},
         {"clip": 0.0},
         {"warmup": -1},
-        {"prediction": "x0"},
         {"precision": "float8"},
-        {"label_dropout": 1.0},
+        {"weight_decay": -0.1},
+        {"record_every": 0},
+        {"decay": "one-cycle", "warmup": 1},
     ],
 )
 def test_bad_configurations_are_refused(arguments):
@@ -284,13 +352,20 @@ def test_bad_configurations_are_refused(arguments):
         TrainConfig(**{"iterations": 1, **arguments})
 
 
+def test_bad_objectives_are_refused(schedule):
+    with pytest.raises(ValueError, match="unknown prediction"):
+        DenoisingLoss(schedule, "epsilon")
+    with pytest.raises(ValueError, match="label_dropout"):
+        DenoisingLoss(schedule, label_dropout=1.0)
+
+
 def test_mlp_puts_the_thesis_activation_on_its_output():
     x, share = (
         torch.randn(50, 2, generator=torch.Generator().manual_seed(0)),
         torch.full((50,), 0.5),
     )
-    plain = zoo.build({"class": "MLP", "dim": 2, "activate_output": False}, 0)
-    thesis = zoo.build({"class": "MLP", "dim": 2, "activate_output": True}, 0)
+    plain = networks.build({"class": "MLP", "dim": 2, "activate_output": False}, 0)
+    thesis = networks.build({"class": "MLP", "dim": 2, "activate_output": True}, 0)
     expected = torch.nn.functional.leaky_relu(plain(x, share), 0.01)
     assert torch.equal(thesis(x, share), expected)
     assert sum(p.numel() for p in thesis.parameters()) == 16_962  # 3-64-128-64-2
@@ -319,10 +394,8 @@ def test_a_conditional_unet_learns_what_it_is_told_and_to_do_without(schedule):
     network = UNet(
         1, (16, 16), blocks=1, middle=(), embedding=16, labels={"bright": 2}, activation="gelu"
     )
-    config = TrainConfig(
-        300, 32, 3e-3, "cosine", ema=0.99, prediction="v", clip=1.0, label_dropout=0.4
-    )
-    trained = training.train(network, schedule, shaded, config, progress=False).network
+    config = TrainConfig(300, 32, 3e-3, "cosine", ema=0.99, clip=1.0)
+    trained = fit(network, schedule, config, shaded, "v", label_dropout=0.4).network
     free = NetworkDenoiser(trained.requires_grad_(False), schedule, "v")
     x = torch.randn(64, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     # from pure noise the best guess is the mean of the images that there can be
@@ -332,7 +405,9 @@ def test_a_conditional_unet_learns_what_it_is_told_and_to_do_without(schedule):
         (free.condition({"bright": torch.ones(64, dtype=torch.int64)}), 0.5),
     ):
         assert float(denoiser.denoise(x, 1000).mean()) == pytest.approx(expected, abs=0.08)
-    assert torch.equal(free.condition({})(x, 500), free.condition({"bright": -1})(x, 500))
+    assert torch.equal(
+        free.condition({}).noise(x, 500), free.condition({"bright": -1}).noise(x, 500)
+    )
     with pytest.raises(ValueError, match="did you mean bright"):
         free.condition({"brigt": 1})
     with pytest.raises(ValueError, match="from 0 to 1"):
@@ -353,7 +428,7 @@ def test_unet_sees_the_whole_image_and_the_time():
         network(torch.ones(1, 3, 18, 16), torch.tensor([0.3]))
     with pytest.raises(ValueError, match=r"expected \(B, 3, H, W\)"):
         network(torch.ones(1, 1, 16, 16), torch.tensor([0.3]))
-    with pytest.raises(ValueError, match="multiples of groups = 8"):
+    with pytest.raises(ValueError, match="multiples of 8"):
         UNet(3, (12,))
     with pytest.raises(ValueError, match="unknown label"):
         network(x, share, {"smile": torch.tensor([1])})

@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 
 from diffot.learning import training
+from diffot.learning.batches import Draws
 from diffot.learning.networks import UNet
+from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.runs import TrainingRun
 from diffot.learning.training import TrainConfig
 from diffot.processes.schedules import scaled_linear
@@ -40,18 +42,12 @@ def main(folder: Path, iterations: int, resume: bool) -> None:
     network = UNet(
         channels=1, widths=(8, 16), blocks=1, middle=(16,), embedding=16, labels={"large": 2}
     )
-    config = TrainConfig(
-        iterations,
-        batch_size=16,
-        warmup=10,
-        decay="cosine",
-        clip=1.0,
-        prediction="v",
-        label_dropout=0.1,
-    )
+    config = TrainConfig(iterations, batch_size=16, warmup=10, decay="cosine", clip=1.0)
+    objective = DenoisingLoss(scaled_linear(1000, 8.5e-4, 0.02), "v", label_dropout=0.1)
     run = TrainingRun(folder, {"iterations": iterations}, resume, seconds=0.1)
+    draws = torch.Generator().manual_seed(0)
     result = training.train(
-        network, scaled_linear(1000, 8.5e-4, 0.02), disks, config, progress=False, run=run
+        network, Draws(disks), objective, config, draws, progress=False, run=run
     )
     accelerator = training.accelerator()
     if accelerator.is_main_process:

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 
 from diffot import estimates
 from diffot.data import digits
-from diffot.learning import probes
+from diffot.learning import registry
 from diffot.learning.attributes import AttributeProbe
 from diffot.measures import quality
 
@@ -22,7 +22,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def probe():
-    return probes.load("DigitsProbe28")
+    return registry.load("DigitsProbe28")
 
 
 def test_sliced_wasserstein_of_a_translation(data, generator):

@@ -7,58 +7,59 @@ import torch
 from diffot import __main__ as command
 from diffot.data.images import LabeledImages
 from diffot.laws.mixtures import thesis_mixture
-from diffot.learning import recipes, zoo
+from diffot.learning import datasets, kinds, networks, recipes, registry
+from diffot.learning.kinds import DenoiserRecipe
 from diffot.learning.training import TrainConfig, TrainResult
 from diffot.paths import CHECKPOINTS
 from diffot.samplers.ddim import ddim
 
-NAMES = sorted(recipes.CONFIGS)
+NAMES = sorted(name for name, r in recipes.RECIPES.items() if isinstance(r, DenoiserRecipe))
 POINTS = [name for name in NAMES if isinstance(recipes.config(name).data, str)]
 TRAINED = sorted({*POINTS, *(n for n in NAMES if (CHECKPOINTS / f"{n}.json").exists())})
 
 
 @pytest.fixture
 def result() -> TrainResult:
-    network = zoo.build(recipes.config("Low2DSymMix").network, seed=3)
-    return TrainResult(network, losses=[0.5, 0.4], cpu_seconds=1.25)
+    network = networks.build(recipes.config("Low2DSymMix").network, seed=3)
+    return TrainResult(network, [{"loss": 0.5}, {"loss": 0.4}], cpu_seconds=1.25)
 
 
 def test_round_trip(result, tmp_path):
-    zoo.save("Low2DSymMix", result, tmp_path)
-    loaded = zoo.load("Low2DSymMix", tmp_path)
+    registry.save("Low2DSymMix", result, tmp_path)
+    loaded = registry.load("Low2DSymMix", tmp_path)
     for key, value in result.network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[key], value)
     recipe = recipes.config("Low2DSymMix")
     assert torch.equal(loaded.schedule.alpha_bar, recipe.schedule.alpha_bar)
     x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
     share = torch.full((5,), 0.3)
-    assert torch.equal(loaded(x, 300), result.network(x, share).detach())
-    card = zoo.card("Low2DSymMix", tmp_path)
-    assert card["losses"] == [0.5, 0.4] and card["training"]["seed"] == recipe.training.seed
+    assert torch.equal(loaded.noise(x, 300), result.network(x, share).detach())
+    card = registry.card("Low2DSymMix", tmp_path)
+    assert card["losses"] == [0.5, 0.4] and card["training"]["seed"] == recipe.seed
     assert card["cpu_seconds"] == 1.2 and card["parameters"] == 16_962
 
 
 @pytest.mark.parametrize("where", [0, 100, -1])
 def test_a_flipped_byte_is_refused(result, tmp_path, where):
-    path = zoo.save("Low2DSymMix", result, tmp_path)
+    path = registry.save("Low2DSymMix", result, tmp_path)
     blob = bytearray(path.read_bytes())
     blob[where] ^= 1
     path.write_bytes(blob)
     with pytest.raises(ValueError, match=r"damaged.*make train MODEL=Low2DSymMix"):
-        zoo.load("Low2DSymMix", tmp_path)
+        registry.load("Low2DSymMix", tmp_path)
 
 
 def test_nothing_is_overwritten_unasked(result, tmp_path):
-    path = zoo.save("Low2DSymMix", result, tmp_path)
+    path = registry.save("Low2DSymMix", result, tmp_path)
     before = path.read_bytes()
     with pytest.raises(FileExistsError, match="OVERWRITE=1"):
-        zoo.save("Low2DSymMix", result, tmp_path)
+        registry.save("Low2DSymMix", result, tmp_path)
     assert path.read_bytes() == before
-    zoo.save("Low2DSymMix", result, tmp_path, overwrite=True)
+    registry.save("Low2DSymMix", result, tmp_path, overwrite=True)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_debris(result, tmp_path, monkeypatch):
-    path = zoo.save("Low2DSymMix", result, tmp_path)
+    path = registry.save("Low2DSymMix", result, tmp_path)
     before = path.read_bytes()
 
     def full_disk(*arguments):
@@ -66,7 +67,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(result, tmp_path, monk
 
     monkeypatch.setattr("os.replace", full_disk)
     with pytest.raises(OSError, match="no space"):
-        zoo.save("Low2DSymMix", result, tmp_path, overwrite=True)
+        registry.save("Low2DSymMix", result, tmp_path, overwrite=True)
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "Low2DSymMix.json", "Low2DSymMix.safetensors",
@@ -75,27 +76,27 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(result, tmp_path, monk
 
 def test_missing_files_and_names_are_explained(result, tmp_path):
     with pytest.raises(ValueError, match="did you mean Low2DSymMix"):
-        zoo.load("Low2DSymMx")
+        registry.load("Low2DSymMx")
     with pytest.raises(FileNotFoundError, match="make train MODEL=Low2DASymMix"):
-        zoo.load("Low2DASymMix", tmp_path)
-    zoo.save("Low2DSymMix", result, tmp_path).unlink()
+        registry.load("Low2DASymMix", tmp_path)
+    registry.save("Low2DSymMix", result, tmp_path).unlink()
     with pytest.raises(FileNotFoundError, match=r"weights .* are missing"):
-        zoo.load("Low2DSymMix", tmp_path)
+        registry.load("Low2DSymMix", tmp_path)
 
 
 @pytest.fixture
 def image_result() -> TrainResult:
-    network = zoo.build(recipes.config("Faces32B").network, seed=3)
+    network = networks.build(recipes.config("Faces32B").network, seed=3)
     torch.nn.init.normal_(network.last.weight, std=0.1)  # it starts at zero
-    return TrainResult(network, [0.1], 1.0, level_losses=[[0.1, None]])
+    return TrainResult(network, [{"loss": 0.1, "level_1": 0.1, "level_2": None}], 1.0)
 
 
 def test_image_models_are_stored_in_half_precision(image_result, tmp_path):
-    path = zoo.save("Faces32B", image_result, tmp_path)
+    path = registry.save("Faces32B", image_result, tmp_path)
     weights = sum(p.numel() for p in image_result.network.parameters())
     assert 2 * weights < path.stat().st_size < 2.1 * weights
-    loaded = zoo.load("Faces32B", tmp_path)
-    assert loaded.prediction == "v"
+    loaded = registry.load("Faces32B", tmp_path)
+    assert loaded.parametrization.name == "v"
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     before = image_result.network(x, torch.full((2,), 0.5)).detach()
     after = loaded.network(x, torch.full((2,), 0.5))
@@ -105,7 +106,7 @@ def test_image_models_are_stored_in_half_precision(image_result, tmp_path):
 
 def parameters(name):
     with torch.device("meta"):
-        network = zoo.build(recipes.config(name).network, seed=0)
+        network = networks.build(recipes.config(name).network, seed=0)
     return sum(weight.numel() for weight in network.parameters())
 
 
@@ -121,12 +122,12 @@ def test_image_networks_have_the_sizes_that_are_claimed():
             recipes.config(name).storage == "float16"
         )  # a model of this project, to be committed
         assert not here or 2 * parameters(name) < 15.9 * 2**20
-        assert here == (recipes.config(name).training.prediction == "v")
+        assert here == (recipes.config(name).prediction == "v")
 
 
 def test_the_biased_faces_are_biased_and_the_others_are_not():
     for name, share in (("Faces32Biased", 0.95), ("Faces32A", 0.5)):
-        labels = zoo.load_images({**recipes.config(name).data, "n": 600}).labels
+        labels = datasets.load_images({**recipes.config(name).data, "n": 600}).labels
         smiles = labels["smile"][labels["sunglasses"] == 1].double()
         error = (share * (1 - share) / len(smiles)) ** 0.5
         assert abs(float(smiles.mean()) - share) < 4 * error, name
@@ -140,10 +141,10 @@ def test_committed_image_models_share_one_schedule():
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_committed_checkpoints_are_of_the_present_recipe(name):
-    card = zoo.card(name)
+    card = registry.card(name)
     if card["data"] in ("Low2DSymMix", "Low2DASymMix"):
         assert card["cpu_seconds"] <= 60
-    network = zoo.load(name).network
+    network = registry.load(name).network
     assert sum(weight.numel() for weight in network.parameters()) == card["parameters"]
 
 
@@ -166,11 +167,13 @@ def test_command_line_continues_an_interrupted_training(tmp_path, monkeypatch, c
 
     small = TrainConfig(iterations=20, batch_size=64)
     recipe = replace(recipes.config("Low2DUnimodal"), training=small)
-    monkeypatch.setitem(recipes.CONFIGS, "Small", recipe)
-    whole = zoo.train("Small", progress=False).network.state_dict()
-    monkeypatch.setattr(zoo, "draw", lambda name: interrupted)
-    monkeypatch.setattr(zoo, "open_run", partial(zoo.open_run, folder=tmp_path / "runs"))
-    monkeypatch.setattr(zoo, "save", partial(zoo.save, folder=tmp_path))
+    monkeypatch.setitem(recipes.RECIPES, "Small", recipe)
+    whole = registry.train("Small", progress=False).network.state_dict()
+    monkeypatch.setattr(DenoiserRecipe, "draw", lambda recipe: interrupted)
+    monkeypatch.setattr(
+        registry, "open_run", partial(registry.open_run, folder=tmp_path / "runs")
+    )
+    monkeypatch.setattr(registry, "save", partial(registry.save, folder=tmp_path))
     command_line = ["train", "Small", "--state-seconds", "0"]
     threads = torch.get_num_threads()
     try:
@@ -183,22 +186,24 @@ def test_command_line_continues_an_interrupted_training(tmp_path, monkeypatch, c
     finally:
         torch.set_num_threads(threads)
     assert len(calls) == 12 + 20 - 11  # the first eleven steps were not taken again
-    found = zoo.load("Small", tmp_path).network.state_dict()
+    found = registry.load("Small", tmp_path).network.state_dict()
     assert all(torch.equal(found[key], whole[key]) for key in whole)
     assert not (tmp_path / "runs" / "Small" / "state.pt").exists()
 
 
 def test_command_line_refuses_what_another_process_trains(tmp_path, monkeypatch, capsys):
     recipe = replace(recipes.config("Low2DUnimodal"), training=TrainConfig(5, batch_size=8))
-    monkeypatch.setitem(recipes.CONFIGS, "Small", recipe)
-    monkeypatch.setattr(zoo, "open_run", partial(zoo.open_run, folder=tmp_path / "runs"))
-    monkeypatch.setattr(zoo, "save", partial(zoo.save, folder=tmp_path))
-    with zoo.open_run("Small").held():
+    monkeypatch.setitem(recipes.RECIPES, "Small", recipe)
+    monkeypatch.setattr(
+        registry, "open_run", partial(registry.open_run, folder=tmp_path / "runs")
+    )
+    monkeypatch.setattr(registry, "save", partial(registry.save, folder=tmp_path))
+    with registry.open_run("Small").held():
         assert command.main(["train", "Small"]) == 2
     assert "another training is writing to" in capsys.readouterr().err
     assert command.main(["train", "Small", "--precision", "bfloat16"]) == 0
-    assert zoo.card("Small", tmp_path)["training"]["precision"] == "bfloat16"
-    assert zoo.describe("Small")["training"]["precision"] == "float32"
+    assert registry.card("Small", tmp_path)["training"]["precision"] == "bfloat16"
+    assert recipes.config("Small").description()["training"]["precision"] == "float32"
     assert command.main(["train", "DigitsProbe28", "--precision", "float32", "--overwrite"]) == 2
     assert "--precision is for diffusion models" in capsys.readouterr().err
     assert command.main(["train", "Small", "--threads", "0"]) == 2
@@ -208,22 +213,24 @@ def test_command_line_refuses_what_another_process_trains(tmp_path, monkeypatch,
 def test_command_line_keeps_the_samples_of_image_models(tmp_path, monkeypatch):
     """The last of them are what the model draws that was saved."""
     network = {"class": "UNet", "channels": 1, "widths": [8], "blocks": 1, "middle": []}
-    training = TrainConfig(iterations=6, batch_size=8, ema=0.5, prediction="v")
+    training = TrainConfig(iterations=6, batch_size=8, ema=0.5)
     recipe = replace(recipes.config("Digits28"), network=network, training=training)
     recipe = replace(recipe, data={"set": "digits", "n": 50}, storage="float32")
-    monkeypatch.setitem(recipes.CONFIGS, "SmallDigits", recipe)
-    monkeypatch.setattr(zoo, "open_run", partial(zoo.open_run, folder=tmp_path / "runs"))
-    monkeypatch.setattr(zoo, "save", partial(zoo.save, folder=tmp_path))
+    monkeypatch.setitem(recipes.RECIPES, "SmallDigits", recipe)
+    monkeypatch.setattr(
+        registry, "open_run", partial(registry.open_run, folder=tmp_path / "runs")
+    )
+    monkeypatch.setattr(registry, "save", partial(registry.save, folder=tmp_path))
     with pytest.raises(FileNotFoundError, match="no samples of SmallDigits"):
-        zoo.training_samples("SmallDigits", tmp_path)
+        registry.training_samples("SmallDigits", tmp_path)
     for iterations in (6, 4):  # the second, shorter run leaves nothing of the first
         shorter = replace(recipe, training=replace(training, iterations=iterations))
-        monkeypatch.setitem(recipes.CONFIGS, "SmallDigits", shorter)
+        monkeypatch.setitem(recipes.RECIPES, "SmallDigits", shorter)
         assert command.main(["train", "SmallDigits", "--threads", "1", "--overwrite"]) == 0
-        pictures = zoo.training_samples("SmallDigits", tmp_path)
+        pictures = registry.training_samples("SmallDigits", tmp_path)
         assert list(pictures) == list(range(1, iterations + 1))
     z = torch.randn(16, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    drawn = ddim(zoo.load("SmallDigits", tmp_path), z, 20).clamp(-1, 1)
+    drawn = ddim(registry.load("SmallDigits", tmp_path), z, 20).clamp(-1, 1)
     assert (drawn - pictures[iterations]).abs().max() < 0.51 / 127.5  # rounded to 8 bits
     assert drawn.std() > 0.2
 
@@ -242,14 +249,14 @@ def test_command_line_lists_models(capsys, monkeypatch):
 
 def test_afhq_is_mirrored_at_random_as_in_the_thesis(monkeypatch):
     pixels = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 2, 2)
-    monkeypatch.setattr(zoo, "dataset", lambda name: LabeledImages(pixels, {}, {}))
+    monkeypatch.setattr(kinds, "load_images", lambda data: LabeledImages(pixels, {}, {}))
     image = pixels / 127.5 - 1
     for name, least, most in [
         ("AFHQ256", 160, 240),
         ("AFHQ256Exp2", 160, 240),
         ("Celeb64", 0, 0),
     ]:
-        drawn = zoo.draw(name)(400, torch.Generator().manual_seed(1))
+        drawn = recipes.config(name).draw()(400, torch.Generator().manual_seed(1))
         mirrored = (drawn == image.flip(-1)).flatten(1).all(1)
         assert torch.equal(drawn[~mirrored], image.expand(int((~mirrored).sum()), -1, -1, -1))
         assert least <= mirrored.sum() <= most

@@ -10,12 +10,12 @@ from torch.distributions import kl_divergence as reference
 
 from diffot import __main__ as command
 from diffot.data import digits, faces
-from diffot.learning import autoencoder, checkpoints, probes, recipes, vae
+from diffot.learning import autoencoder, checkpoints, recipes, registry
 from diffot.learning.autoencoder import ConditionalVAE
-from diffot.learning.vae import VAEConfig
+from diffot.learning.kinds import AutoencoderRecipe
 from diffot.paths import CHECKPOINTS
 
-RECIPE = VAEConfig(
+RECIPE = AutoencoderRecipe(
     data={"set": "digits", "n": 600},
     test={"set": "digits", "n": 100},
     labels={"digit": 10},
@@ -24,9 +24,12 @@ RECIPE = VAEConfig(
 )
 
 
+AUTOENCODERS = [n for n, r in recipes.RECIPES.items() if isinstance(r, AutoencoderRecipe)]
+
+
 @pytest.fixture(scope="module")
 def trained():
-    return vae.fit(digits.load(600), RECIPE, progress=False)
+    return RECIPE.fit(digits.load(600), progress=False)
 
 
 def small(labels=None):
@@ -74,18 +77,18 @@ def test_training_depends_on_the_seed_and_on_nothing_else():
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
     first, again, other = (
-        vae.fit(digits.load(150), replace(RECIPE, seed=seed, epochs=1), progress=False)
+        replace(RECIPE, seed=seed, epochs=1).fit(digits.load(150), progress=False)
         for seed in (0, 0, 1)
     )
     assert torch.equal(torch.random.get_rng_state(), before)
     weights, same = first.network.state_dict(), again.network.state_dict()
     assert all(torch.equal(weights[key], same[key]) for key in weights)
-    assert first.losses == again.losses != other.losses
+    assert first.column("loss") == again.column("loss") != other.column("loss")
     assert not torch.equal(weights["down.0.weight"], other.network.down[0].weight)
 
 
 def test_the_bound_rises_in_training(trained):
-    assert trained.losses == sorted(trained.losses, reverse=True)
+    assert trained.column("loss") == sorted(trained.column("loss"), reverse=True)
 
 
 def test_images_are_coded_one_by_one(trained):
@@ -100,7 +103,7 @@ def test_evaluation_agrees_with_a_plain_computation(trained):
     """More images than pass through at a time."""
     data = digits.load(600).at(slice(0, 300))
     x, labels = data.images, {"digit": data.labels["digit"]}
-    found = vae.evaluate(trained.network, data)
+    found = autoencoder.evaluate(trained.network, data)
     mean, log_variance = trained.network.encode(x, labels)
     rmse = (trained.network.decode(mean, labels) - x).square().mean().sqrt()
     assert found["rmse"] == pytest.approx(float(rmse), rel=1e-4)
@@ -129,18 +132,18 @@ def test_bad_labels_and_shapes_are_named():
     with pytest.raises(ValueError, match="cannot be halved 2 times"):
         ConditionalVAE({"smile": 2}, 1, 6, (8, 8))
     with pytest.raises(ValueError, match="did you mean digit"):
-        vae.fit(digits.load(100), replace(RECIPE, labels={"digits": 10}), progress=False)
+        replace(RECIPE, labels={"digits": 10}).fit(digits.load(100), progress=False)
     with pytest.raises(ValueError, match="one of 9 classes of digit"):
-        vae.fit(digits.load(100), replace(RECIPE, labels={"digit": 9}), progress=False)
+        replace(RECIPE, labels={"digit": 9}).fit(digits.load(100), progress=False)
     with pytest.raises(ValueError, match=r"10 images.*at least 64"):
-        vae.fit(digits.load(10), RECIPE, progress=False)
+        RECIPE.fit(digits.load(10), progress=False)
     with pytest.raises(ValueError, match="did you mean FacesVAE32"):
-        vae.load("FaceVAE32")
+        registry.load("FaceVAE32")
 
 
 def test_training_that_diverges_stops():
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
-        vae.fit(digits.load(100), replace(RECIPE, learning_rate=1e9), progress=False)
+        replace(RECIPE, learning_rate=1e9).fit(digits.load(100), progress=False)
 
 
 # --- The committed one --------------------------------------------------------------------------
@@ -148,7 +151,7 @@ def test_training_that_diverges_stops():
 
 @pytest.fixture(scope="module")
 def committed():
-    return vae.load("FacesVAE32")
+    return registry.load("FacesVAE32")
 
 
 @pytest.fixture(scope="module")
@@ -156,22 +159,22 @@ def fresh():
     return faces.load(200, 32, seed=7)
 
 
-@pytest.mark.parametrize("name", vae.CONFIGS)
+@pytest.mark.parametrize("name", AUTOENCODERS)
 def test_committed_ones_are_of_the_present_recipe(name):
-    card = vae.card(name)
+    card = registry.card(name)
     assert card["cpu_seconds"] < 900 and card["losses"][-1] < card["losses"][0]
     assert (CHECKPOINTS / f"{name}.safetensors").stat().st_size < 4e6
 
 
 def test_it_is_told_what_the_diffusion_model_is_told():
-    recipe, diffusion = vae.config("FacesVAE32"), recipes.config("Faces32Conditional")
+    recipe, diffusion = recipes.config("FacesVAE32"), recipes.config("Faces32Conditional")
     assert recipe.labels == diffusion.network["labels"] and recipe.data == diffusion.data
 
 
 def test_faces_are_described_by_their_codes(committed, fresh):
     """As well as the card says, and better than by their labels or by codes of other faces."""
-    card = vae.card("FacesVAE32")["evaluation"]
-    found = vae.evaluate(committed, fresh)
+    card = registry.card("FacesVAE32")["evaluation"]
+    found = autoencoder.evaluate(committed, fresh)
     assert found["rmse"] == pytest.approx(card["rmse"], rel=0.1)
     assert found["negative_elbo"] == pytest.approx(card["negative_elbo"], rel=0.1)
     assert 2 * found["rmse"] < min(found["rmse_labels_only"], found["rmse_other_latent"])
@@ -179,7 +182,7 @@ def test_faces_are_described_by_their_codes(committed, fresh):
 
 def test_a_latent_under_other_labels_shows_them(committed, generator):
     """Samples from the prior, read by the probe: the labels told, not those drawn with."""
-    probe = probes.load("FacesProbe32")
+    probe = registry.load("FacesProbe32")
     z = torch.randn(100, committed.latents, generator=generator)
     base = {
         name: torch.randint(classes, (100,), generator=generator)
@@ -193,16 +196,16 @@ def test_a_latent_under_other_labels_shows_them(committed, generator):
 
 
 def test_command_line_trains_an_autoencoder(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(vae.CONFIGS, "SmallVAE", replace(RECIPE, epochs=1))
-    monkeypatch.setattr(vae, "save", partial(vae.save, folder=tmp_path))
+    monkeypatch.setitem(recipes.RECIPES, "SmallVAE", replace(RECIPE, epochs=1))
+    monkeypatch.setattr(registry, "save", partial(registry.save, folder=tmp_path))
     assert command.main(["train", "SmallVAE"]) == 0
     assert "SmallVAE" in capsys.readouterr().out
-    loaded, again = vae.load("SmallVAE", tmp_path), vae.train("SmallVAE", False).network
+    loaded, again = registry.load("SmallVAE", tmp_path), registry.train("SmallVAE", False).network
     weights = again.state_dict()
     for key, value in loaded.state_dict().items():
         assert value.dtype == torch.float32 and torch.equal(value, weights[key].half().float())
     card = checkpoints.card("SmallVAE", tmp_path)
-    measured = vae.evaluate(loaded, digits.load(100))
+    measured = autoencoder.evaluate(loaded, digits.load(100))
     assert card["evaluation"]["rmse"] == pytest.approx(measured["rmse"], abs=1e-5)
     assert command.main(["train", "FacesVAE32"]) == 2
     assert "exists already" in capsys.readouterr().err
