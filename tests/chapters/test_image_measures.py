@@ -57,7 +57,9 @@ def test_a_model_that_copies_is_found_out(monkeypatch):
     monkeypatch.setattr(quality, "DIRECTIONS", 50)
     copied = datasets.load_images({**recipes.config("Digits28").data, "n": 300}).images
     schedule = recipes.config("Digits28").schedule
-    monkeypatch.setattr(registry, "load", lambda name: EmpiricalPredictor(copied, schedule))
+    monkeypatch.setattr(
+        measurements, "load", lambda name, weights: EmpiricalPredictor(copied, schedule)
+    )
     row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
     table = measurements.unfold(row)
     assert table.loc["samples", "nearest_share"] > 0.95
@@ -68,9 +70,9 @@ def test_a_model_that_copies_is_found_out(monkeypatch):
     )
     # without the copied digits among the training images there is nothing to notice
     monkeypatch.setattr(
-        registry,
+        measurements,
         "load",
-        lambda name: EmpiricalPredictor(
+        lambda name, weights: EmpiricalPredictor(
             datasets.load_images(recipes.config(name).data).images[-300:], schedule
         ),
     )
@@ -119,7 +121,7 @@ def test_a_model_that_listens_to_one_label_only(monkeypatch):
 
             return as_predictor(noise, schedule)
 
-    monkeypatch.setattr(registry, "load", lambda name: HardOfHearing())
+    monkeypatch.setattr(measurements, "load", lambda name, weights: HardOfHearing())
     listening = recipes.config("Faces32Conditional")
     monkeypatch.setitem(recipes.RECIPES, "Faces32A", listening)
     row = measurements.measure_told("Faces32A", FACES, "FacesProbe32", 200, 5, seed=0)

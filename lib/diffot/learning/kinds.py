@@ -44,9 +44,10 @@ class Recipe(ABC):
     """What is trained, on what and how; frozen dataclasses, one for each kind.
 
     ``storage`` is the type in which weights are stored; they are loaded as float32. ``keys`` are
-    those that a card has to have beside those of all cards.
+    those that a card has to have beside those of all cards. ``title`` is what the kind is called.
     """
 
+    title: ClassVar[str] = "model"
     storage: str
     keys: ClassVar[tuple[str, ...]] = ()
 
@@ -250,6 +251,7 @@ class ProbeRecipe(Recipe):
     batch_size: int = 64
     learning_rate: float = 8e-3
     seed: int = 0
+    title: ClassVar[str] = "probe"
     storage: ClassVar[str] = "float32"
     keys: ClassVar[tuple[str, ...]] = ("network", "evaluation")
 
@@ -363,6 +365,7 @@ class AutoencoderRecipe(Recipe):
     batch_size: int = 64
     learning_rate: float = 2e-3
     seed: int = 0
+    title: ClassVar[str] = "autoencoder"
     storage: ClassVar[str] = "float16"
     keys: ClassVar[tuple[str, ...]] = ("shape", "evaluation")
 
