@@ -55,7 +55,7 @@ def independent_values(monkeypatch):
             return Z[:n], ddim(predictor, Z[:n], steps)
 
         predictor = as_predictor(noise, schedule)
-        monkeypatch.setattr(registry, "load", lambda name: predictor)
+        monkeypatch.setattr(measured, "load", lambda model, weights: predictor)
         monkeypatch.setattr(manipulation, "start", start)
         images = start("", "", len(Z), 100, 0)[1]
         slope = float((images / Z).mean())
