@@ -11,28 +11,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import torch
 
 from diffot.laws import mixtures
-from diffot.learning import registry
 from diffot.processes import schedules
 
 
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(20)
-
-
-@pytest.fixture
-def instead_of_models(monkeypatch):
-    """Puts something in the place of every trained denoiser; probes are loaded as ever."""
-    load = registry.load
-
-    def put(denoiser):
-        monkeypatch.setattr(
-            registry,
-            "load",
-            lambda name, *folder: load(name, *folder) if "Probe" in name else denoiser,
-        )
-
-    return put
 
 
 @pytest.fixture

@@ -106,11 +106,8 @@ def _train_one(
 
 
 def _info(options: argparse.Namespace) -> None:
-    kinds = {
-        "models": DenoiserRecipe, "probes": ProbeRecipe, "autoencoders": AutoencoderRecipe
-    }  # fmt: skip
-    for title, kind in kinds.items():
-        print(title)
+    for kind in (DenoiserRecipe, ProbeRecipe, AutoencoderRecipe):
+        print(f"{kind.title}s")
         for name, recipe in recipes.RECIPES.items():
             if isinstance(recipe, kind):
                 print(f"  {name:20} {_state(name)}")

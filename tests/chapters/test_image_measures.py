@@ -54,12 +54,14 @@ def test_an_image_counts_as_changed_if_any_label_is():
     assert distances.differently_read(probe, x, y).float().mean() < 0.05
 
 
-def test_a_model_that_copies_is_found_out(monkeypatch, instead_of_models):
+def test_a_model_that_copies_is_found_out(monkeypatch):
     """The best denoiser for 300 digits draws these very digits."""
     monkeypatch.setattr(quality, "DIRECTIONS", 50)
     copied = datasets.load_images({**recipes.config("Digits28").data, "n": 300}).images
     schedule = recipes.config("Digits28").schedule
-    instead_of_models(ExactDenoiser(PointSet(copied), schedule))
+    monkeypatch.setattr(
+        measurements, "load", lambda name, weights: ExactDenoiser(PointSet(copied), schedule)
+    )
     row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
     table = measurements.unfold(row)
     assert table.loc["samples", "nearest_share"] > 0.95
@@ -69,8 +71,13 @@ def test_a_model_that_copies_is_found_out(monkeypatch, instead_of_models):
         table.loc["samples", "feature_distance"] < table.loc["Gaussian fit", "feature_distance"]
     )
     # without the copied digits among the training images there is nothing to notice
-    others = datasets.load_images(recipes.config("Digits28").data).images[-300:]
-    instead_of_models(ExactDenoiser(PointSet(others), schedule))
+    monkeypatch.setattr(
+        measurements,
+        "load",
+        lambda name, weights: ExactDenoiser(
+            PointSet(datasets.load_images(recipes.config(name).data).images[-300:]), schedule
+        ),
+    )
     row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
     assert measurements.unfold(row).loc["samples", "nearest_ratio"] > 0.9
 
@@ -95,7 +102,7 @@ def test_held_out_animals_are_other_animals():
         measured.held_out("Celeb64", 5)
 
 
-def test_a_model_that_listens_to_one_label_only(monkeypatch, instead_of_models):
+def test_a_model_that_listens_to_one_label_only(monkeypatch):
     """Whatever it is told, it draws a real face, with the background that it was told."""
     faces = datasets.load_images({**recipes.config("Faces32A").data, "n": 500, "seed": 200})
     schedule = recipes.config("Faces32A").schedule
@@ -116,7 +123,7 @@ def test_a_model_that_listens_to_one_label_only(monkeypatch, instead_of_models):
 
             return as_denoiser(noise, schedule)
 
-    instead_of_models(HardOfHearing())
+    monkeypatch.setattr(measurements, "load", lambda name, weights: HardOfHearing())
     listening = recipes.config("Faces32Conditional")
     monkeypatch.setitem(recipes.RECIPES, "Faces32A", listening)
     row = measurements.measure_told("Faces32A", FACES, "FacesProbe32", 200, 5, seed=0)

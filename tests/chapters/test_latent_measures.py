@@ -176,7 +176,7 @@ def test_a_round_trip_of_digits(tmp_path, monkeypatch):
 def test_copies_are_near_and_new_faces_are_not(monkeypatch):
     known = datasets.load_images({**recipes.config("Faces32A").data, "n": 300})
     others = measured.held_out("Faces32A", 400).images
-    monkeypatch.setattr(datasets, "load_images", lambda data: known)
+    monkeypatch.setattr(latent_measures.datasets, "load_images", lambda data: known)
     for drawn, ratio, share in ((known.images, 0, 1), (others[200:], 1, 0.01)):
         monkeypatch.setattr(
             latent_measures, "decode", lambda name, n, steps, seed, drawn=drawn: drawn[:n]

@@ -38,8 +38,8 @@ class Lopsided(networks.MLP):
     def __init__(self):
         super().__init__(2)
 
-    def forward(self, x, share):
-        return super().forward(x, share)[:, :1]
+    def forward(self, x, time):
+        return super().forward(x, time)[:, :1]
 
 
 def draws():
@@ -206,12 +206,12 @@ CASES = [
     Case(lambda: networks.MLP(2, activation="relu"), "leaky_relu"),
     Case(lambda: networks.MLP(2, widths=(4, 0)), "a width of widths is 0"),
     Case(lambda: networks.MLP(2)(Z[:, :1], torch.ones(4)), "expected (B, 2)"),
-    Case(lambda: networks.UNet(widths=(12,)), "multiples of groups = 8"),
+    Case(lambda: networks.UNet(widths=(12,)), "multiples of 8"),
     Case(lambda: networks.UNet(embedding=7), "embedding is 7; expected an even number"),
     Case(lambda: networks.UNet(labels={"smile": 0}), "labels['smile'] is 0"),
-    Case(lambda: networks.MLP(2)(Z, torch.ones(1)), "share has shape (1,) for 4 points"),
-    Case(lambda: UNET(LATENTS, None), "share is None"),
-    Case(lambda: UNET(LATENTS, torch.ones(1)), "share has shape (1,) for 2 points"),
+    Case(lambda: networks.MLP(2)(Z, torch.ones(1)), "time has shape (1,) for 4 points"),
+    Case(lambda: UNET(LATENTS, None), "time is None"),
+    Case(lambda: UNET(LATENTS, torch.ones(1)), "time has shape (1,) for 2 points"),
     Case(
         lambda: UNET(LATENTS, torch.ones(2), {"smile": torch.ones(2)}),
         "label smile is torch.float32",

@@ -52,6 +52,8 @@ def seeded() -> torch.Generator:
 
 FIT = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "seed": 0}
 SET = {"set": "digits", "n": 20}
+SPLITS = {"train": SET, "validation": SET, "test": SET}
+PAIR = {"data": SET, "test": SET}
 USES = [
     Use(
         TrainConfig,
@@ -111,7 +113,7 @@ USES = [
         {"classes": {"digit": ("0", "1")}, "channels": 1, "size": 8, "widths": (8,)},
     ),
     Use(
-        ProbeRecipe(SET, SET, SET, (8,), **FIT).fit,
+        ProbeRecipe(**SPLITS, widths=(8,), **FIT).fit,
         {"data": DIGITS, "validation": DIGITS, "progress": False, "run": None},
         allowed={"progress": {"all"}, "run": {"None"}},
     ),
@@ -146,7 +148,7 @@ USES = [
         autoencoder.evidence_bound,
         {"network": VAE, "images": IMAGES, "labels": LABELS, "generator": seeded()},
     ),
-    Use(AutoencoderRecipe(SET, SET, {"digit": 10}).fit, {"data": DIGITS}),
+    Use(AutoencoderRecipe(**PAIR, labels={"digit": 10}).fit, {"data": DIGITS}),
     Use(autoencoder.evaluate, {"network": VAE, "data": DIGITS, "seed": 0}),
     Use(runs.grid, {"images": IMAGES}),
     Use(runs.ungrid, {"picture": Image.new("L", (224, 28))}),
@@ -269,12 +271,20 @@ CASES = [
     Case(lambda: AttributeProbe({}), "classes is empty", "no labels to read"),
     Case(lambda: ConditionalVAE({}), "labels is empty", "no labels to tell"),
     Case(
-        lambda: AutoencoderRecipe({}, {}, {"digit": 2.5}),
+        lambda: AutoencoderRecipe(data={}, test={}, labels={"digit": 2.5}),
         "classes of 'digit' in labels",
         "2.5 classes",
     ),
-    Case(lambda: ProbeRecipe(SET, SET, SET, widths=(8.0,)), "widths", "real width"),
-    Case(lambda: ProbeRecipe(SET, SET, SET, widths=()), "widths are ()", "no widths"),
+    Case(
+        lambda: ProbeRecipe(**SPLITS, widths=(8.0,)),
+        "widths",
+        "real width",
+    ),
+    Case(
+        lambda: ProbeRecipe(**SPLITS, widths=()),
+        "widths are ()",
+        "no widths",
+    ),
     Case(lambda: runs.ungrid(Image.new("L", (30, 28))), "picture has 30 x 28", "no grid"),
     Case(lambda: datasets.load_images({}), "expected the key 'set'", "no set"),
     Case(lambda: datasets.load_images({"set": "digit"}), "did you mean digits", "unknown set"),
@@ -315,8 +325,10 @@ def test_bad_calls_are_explained(case):
 def test_whole_numbers_of_numpy_are_kept_as_plain_ones():
     config = TrainConfig(np.int64(5), batch_size=torch.tensor(4), learning_rate=np.float32(0.5))
     assert json.dumps(vars(config)) == json.dumps(vars(TrainConfig(5, 4, 0.5)))
-    recipe = AutoencoderRecipe(SET, SET, {"digit": np.int64(10)}, epochs=np.int64(2))
-    assert recipe == AutoencoderRecipe(SET, SET, {"digit": 10}, epochs=2)
+    recipe = AutoencoderRecipe(
+        data=SET, test=SET, labels={"digit": np.int64(10)}, epochs=np.int64(2)
+    )
+    assert recipe == AutoencoderRecipe(**PAIR, labels={"digit": 10}, epochs=2)
 
 
 def test_truth_values_are_labels_of_an_autoencoder():

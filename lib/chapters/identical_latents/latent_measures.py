@@ -31,6 +31,7 @@ from diffot.errors import (
 from diffot.estimates import Estimate, jackknife
 from diffot.learning import checkpoints, datasets, measured, recipes, registry
 from diffot.learning.attributes import AttributeProbe
+from diffot.learning.kinds import AutoencoderRecipe
 from diffot.learning.latent_maps import decode, encode, latents, parse, translate
 from diffot.measures import agreement, distances, quality
 from diffot.measures.agreement import PermutationTest
@@ -322,7 +323,7 @@ def measure_autoencoders(
     for name, value in (("first", first), ("second", second), ("weights", weights)):
         require_type(value, str, name, "a text, of an autoencoder or its weights")
     for name in (first, second):
-        recipes.config(name)
+        recipes.config(name, AutoencoderRecipe)
     checkpoints.require_hashes(weights, first, second)
     networks = [registry.load(name) for name in (first, second)]
     held_out = datasets.load_images({**recipes.config(first).test, "n": 2 * n})

@@ -26,6 +26,7 @@ from diffot.errors import (
     require_type,
 )
 from diffot.learning import datasets, recipes, registry
+from diffot.learning.kinds import ProbeRecipe
 from diffot.learning.measured import BATCH, checked, held_out, load
 from diffot.measures import quality
 from diffot.measures.distances import differently_read, distances
@@ -57,7 +58,7 @@ def measure_quality(
     """
     n, steps, seed = checked(n, steps, seed, estimates.GROUPS)
     train = as_whole_number(train, "train", least=2)
-    reader = registry.load(probe)
+    reader = registry.load(probe, kind=ProbeRecipe)
     known = datasets.load_images({**recipes.config(model).data, "n": train}).images
     samples = sample(
         load(model, weights), known.shape[1:], n, steps, generator(seed, f"{model}, samples")
@@ -110,7 +111,7 @@ def measure_steps(model: str, weights: str, probe: str, n: int, seed: int) -> di
         next.
     """
     n, _, seed = checked(n, 1, seed, 2)
-    reader = registry.load(probe)
+    reader = registry.load(probe, kind=ProbeRecipe)
     shape = datasets.load_images({**recipes.config(model).data, "n": 1}).pixels.shape[1:]
     z = torch.randn(n, *shape, generator=generator(seed, f"{model}, latents"))
     *few, finest = in_steps(load(model, weights), z, COUNTS)
@@ -145,7 +146,7 @@ def measure_told(
         listened, :math:`\sum_k p_k q_k` with the frequencies of told and of read classes.
     """
     n, steps, seed = checked(n, steps, seed, 1)
-    reader = registry.load(probe)
+    reader = registry.load(probe, kind=ProbeRecipe)
     denoiser, known = load(model, weights), recipes.config(model).network.get("labels")
     require(known is not None, f"{model} is told no labels; expected a conditional model")
     others = held_out(model, n)

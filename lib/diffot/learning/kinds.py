@@ -13,13 +13,7 @@ from torch import Tensor, nn
 
 from diffot.data.images import LabeledImages, flipped, mirrored
 from diffot.denoisers.network import NetworkDenoiser
-from diffot.errors import (
-    as_number,
-    as_whole_number,
-    require,
-    require_known,
-    require_type,
-)
+from diffot.errors import as_number, as_whole_number, require, require_known, require_type
 from diffot.laws import toy
 from diffot.laws.mixtures import thesis_mixture
 from diffot.learning import attributes, autoencoder, networks
@@ -44,9 +38,10 @@ class Recipe(ABC):
     """What is trained, on what and how; frozen dataclasses, one for each kind.
 
     ``storage`` is the type in which weights are stored; they are loaded as float32. ``keys`` are
-    those that a card has to have beside those of all cards.
+    those that a card has to have beside those of all cards. ``title`` is what the kind is called.
     """
 
+    title: ClassVar[str] = "model"
     storage: str
     keys: ClassVar[tuple[str, ...]] = ()
 
@@ -225,21 +220,75 @@ _DEFAULTS = {
 }
 
 
-@dataclass(frozen=True)
-class ProbeRecipe(Recipe):
-    """A probe, which reads the labels of images.
+@dataclass(frozen=True, kw_only=True)
+class EpochRecipe(Recipe):
+    """What is trained on all images again and again, the learning rate in one cycle.
 
-    Each split is a data set as in :func:`~diffot.learning.datasets.load_images`, with ``skip``
-    for the number of images at its beginning that are left to other splits. The learning rate
-    is AdamW's at its highest; it rises and falls in one cycle.
+    Data sets are described as in :func:`~diffot.learning.datasets.load_images`.
 
     Args:
-        widths: see :class:`~diffot.learning.attributes.AttributeProbe`.
-        seed: of initial weights, order and augmentation. The same seed on the same machine with
-            as many threads gives the same probe.
+        learning_rate: of AdamW, at its highest.
+        seed: of initial weights, order and all other draws. The same seed on the same machine
+            with as many threads gives the same weights.
 
     Raises:
         TypeError: for values of other types. ValueError: for values out of range.
+    """
+
+    purpose: ClassVar[str]  # of the random numbers drawn in training
+    epochs: int
+    batch_size: int = 64
+    learning_rate: float
+    seed: int = 0
+
+    def _set_checked(self, **checked: Any) -> None:
+        """Set these fields and those of every kind, checked."""
+        checked |= {
+            "epochs": as_whole_number(self.epochs, "epochs", least=1),
+            "batch_size": as_whole_number(self.batch_size, "batch_size", least=1),
+            "learning_rate": as_number(self.learning_rate, "learning_rate", above=0),
+            "seed": as_whole_number(self.seed, "seed", least=0),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def _train(
+        self,
+        make: Callable[[], nn.Module],
+        data: LabeledImages,
+        objective: Callable[[nn.Module], Objective],
+        **more: Any,
+    ) -> TrainResult:
+        """Train a network made with fresh weights; what else :func:`train` takes as for that."""
+        steps = len(data) // self.batch_size
+        require(
+            steps >= 1,
+            f"data are {len(data)} images; expected at least {self.batch_size} (the batch size)",
+        )
+        config = TrainConfig(
+            self.epochs * steps,
+            self.batch_size,
+            self.learning_rate,
+            decay="one-cycle",
+            ema=0.0,
+            weight_decay=0.01,
+            record_every=steps,
+        )
+        network = networks.seeded(make, self.seed).to(memory_format=torch.channels_last)
+        draws = generator(self.seed, self.purpose)
+        result = train(network, Epochs(data), objective(network), config, draws, **more)
+        result.network.requires_grad_(False)
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRecipe(EpochRecipe):
+    """A probe, which reads the labels of images.
+
+    Args:
+        train, validation, test: data sets, with ``skip`` for the number of images at the
+            beginning that are left to others.
+        widths: see :class:`~diffot.learning.attributes.AttributeProbe`.
     """
 
     train: dict
@@ -247,16 +296,16 @@ class ProbeRecipe(Recipe):
     test: dict
     widths: tuple[int, ...] = (32, 64, 128)
     epochs: int = 10
-    batch_size: int = 64
     learning_rate: float = 8e-3
-    seed: int = 0
+    purpose: ClassVar[str] = "training a probe"
+    title: ClassVar[str] = "probe"
     storage: ClassVar[str] = "float32"
     keys: ClassVar[tuple[str, ...]] = ("network", "evaluation")
 
     def __post_init__(self):
         for part in SPLITS:
             require_type(getattr(self, part), dict, part, "a dict that describes a data set")
-        _set_checked(self, widths=networks.as_widths(self.widths, attributes.GROUPS, least=1))
+        self._set_checked(widths=networks.as_widths(self.widths, attributes.GROUPS, least=1))
 
     def description(self) -> dict:
         return {"recipe": asdict(self)}
@@ -307,15 +356,10 @@ class ProbeRecipe(Recipe):
         require(len(validation) > 0, "validation holds no images; expected at least 1")
         _, channels, size, _ = data.pixels.shape
         best = BestWeights(partial(attributes.validation_loss, data=validation))
-        result = _fit_in_epochs(
-            networks.seeded(
-                lambda: attributes.AttributeProbe(data.classes, channels, size, self.widths),
-                self.seed,
-            ),
+        result = self._train(
+            lambda: attributes.AttributeProbe(data.classes, channels, size, self.widths),
             data,
-            attributes.ProbeLoss(),
-            self,
-            generator(self.seed, "training a probe"),
+            lambda probe: attributes.ProbeLoss(),
             progress=progress,
             run=run,
             validation=best,
@@ -341,18 +385,14 @@ class ProbeRecipe(Recipe):
         }
 
 
-@dataclass(frozen=True)
-class AutoencoderRecipe(Recipe):
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderRecipe(EpochRecipe):
     """A conditional variational autoencoder.
 
-    ``data`` and ``test`` are data sets as in :func:`~diffot.learning.datasets.load_images`,
-    ``labels`` those of theirs that condition it; ``network`` holds further arguments of
-    :class:`~diffot.learning.autoencoder.ConditionalVAE`. The learning rate is AdamW's at its
-    highest; it rises and falls in one cycle. The same seed on the same machine with as many
-    threads gives the same weights.
-
-    Raises:
-        TypeError: for values of other types. ValueError: for values out of range.
+    Args:
+        data, test: data sets.
+        labels: those of theirs that condition it, and their numbers of classes.
+        network: further arguments of :class:`~diffot.learning.autoencoder.ConditionalVAE`.
     """
 
     data: dict
@@ -360,16 +400,16 @@ class AutoencoderRecipe(Recipe):
     labels: dict[str, int]
     network: dict = field(default_factory=dict)
     epochs: int = 30
-    batch_size: int = 64
     learning_rate: float = 2e-3
-    seed: int = 0
+    purpose: ClassVar[str] = "training an autoencoder"
+    title: ClassVar[str] = "autoencoder"
     storage: ClassVar[str] = "float16"
     keys: ClassVar[tuple[str, ...]] = ("shape", "evaluation")
 
     def __post_init__(self):
         for name, what in (("data", "data set"), ("test", "data set"), ("network", "network")):
             require_type(getattr(self, name), dict, name, f"a dict that describes a {what}")
-        _set_checked(self, labels=autoencoder.as_class_counts(self.labels))
+        self._set_checked(labels=autoencoder.as_class_counts(self.labels))
 
     def description(self) -> dict:
         return asdict(self)
@@ -389,13 +429,10 @@ class AutoencoderRecipe(Recipe):
         """
         require_labels(data, self.labels)
         card = {"shape": data.pixels.shape[1:]}
-        network = networks.seeded(lambda: self.build(card), self.seed)
-        return _fit_in_epochs(
-            network,
+        return self._train(
+            lambda: self.build(card),
             data,
-            autoencoder.EvidenceLoss(self.labels, network.latents),
-            self,
-            generator(self.seed, "training an autoencoder"),
+            lambda network: autoencoder.EvidenceLoss(self.labels, network.latents),
             progress=progress,
             run=run,
         )
@@ -410,44 +447,3 @@ class AutoencoderRecipe(Recipe):
     def results(self, result: TrainResult, stored: nn.Module) -> dict:
         evaluation = autoencoder.evaluate(stored, load_images(self.test))
         return {"evaluation": {key: round(value, 5) for key, value in evaluation.items()}}
-
-
-def _set_checked(recipe: ProbeRecipe | AutoencoderRecipe, **checked: Any) -> None:
-    """Set these fields and those of training in epochs, checked."""
-    checked |= {
-        "epochs": as_whole_number(recipe.epochs, "epochs", least=1),
-        "batch_size": as_whole_number(recipe.batch_size, "batch_size", least=1),
-        "learning_rate": as_number(recipe.learning_rate, "learning_rate", above=0),
-        "seed": as_whole_number(recipe.seed, "seed", least=0),
-    }
-    for name, value in checked.items():
-        object.__setattr__(recipe, name, value)
-
-
-def _fit_in_epochs(
-    network: nn.Module,
-    data: LabeledImages,
-    objective: Objective,
-    recipe: ProbeRecipe | AutoencoderRecipe,
-    draws: torch.Generator,
-    **more: Any,
-) -> TrainResult:
-    """Train on all images again and again, the learning rate in one cycle."""
-    steps = len(data) // recipe.batch_size
-    require(
-        steps >= 1,
-        f"data are {len(data)} images; expected at least {recipe.batch_size} (the batch size)",
-    )
-    config = TrainConfig(
-        recipe.epochs * steps,
-        recipe.batch_size,
-        recipe.learning_rate,
-        decay="one-cycle",
-        ema=0.0,
-        weight_decay=0.01,
-        record_every=steps,
-    )
-    network = network.to(memory_format=torch.channels_last)
-    result = train(network, Epochs(data), objective, config, draws, **more)
-    result.network.requires_grad_(False)
-    return result

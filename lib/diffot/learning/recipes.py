@@ -202,5 +202,5 @@ def config(name: str, kind: type[Recipe] = Recipe) -> Recipe:
         ValueError: for an unknown name, with the nearest known ones.
     """
     names = [each for each, recipe in RECIPES.items() if isinstance(recipe, kind)]
-    require_known(name, "model", names)
+    require_known(name, kind.title, names)
     return RECIPES[name]

@@ -19,7 +19,7 @@ from diffot.errors import require, require_type
 from diffot.learning import checkpoints
 from diffot.learning.attributes import AttributeProbe, Evaluation
 from diffot.learning.autoencoder import ConditionalVAE
-from diffot.learning.kinds import DenoiserRecipe, ProbeRecipe
+from diffot.learning.kinds import DenoiserRecipe, ProbeRecipe, Recipe
 from diffot.learning.recipes import RECIPES, config
 from diffot.learning.runs import TrainingRun, ungrid
 from diffot.learning.training import TrainResult
@@ -27,17 +27,20 @@ from diffot.paths import CACHE, CHECKPOINTS
 
 
 def load(
-    name: str, folder: Path = CHECKPOINTS
+    name: str, folder: Path = CHECKPOINTS, kind: type[Recipe] = Recipe
 ) -> NetworkDenoiser | AttributeProbe | ConditionalVAE:
     """What was trained under this name, by its kind: a denoiser on the schedule that it was
     trained with, a probe, or an autoencoder; weights in float32.
+
+    Args:
+        kind: for one kind only, the class of its recipes.
 
     Raises:
         ValueError: for an unknown name, if the card is of another recipe, or if the weights do
             not match the hash in the card.
         FileNotFoundError: if it has not been trained or a file is missing.
     """
-    recipe, description = config(name), card(name, folder)
+    recipe, description = config(name, kind), card(name, folder)
     network = recipe.build(description)
     checkpoints.load_into(network, name, folder)
     # convolutions in float32 are a third faster on channels that lie side by side

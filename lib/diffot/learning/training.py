@@ -182,31 +182,29 @@ def train(
         "network has no weights to train; if it is frozen, thaw it: network.requires_grad_(True)",
     )
     with run.held() if run and accelerator().is_main_process else nullcontext():
-        trainer = _Trainer(network, batches, objective, config, generator, progress, run)
-        trainer.validation, trainer.preview = validation, preview
+        trainer = _Trainer(
+            network, batches, objective, config, generator, progress, run, validation, preview
+        )
         trainer.fit()
     return trainer.result()
 
 
+@dataclass
 class _Trainer:
     """The moving parts of one training: weights, average, optimizer, generator, records."""
 
+    network: nn.Module
+    batches: Batches
+    objective: Objective
+    config: TrainConfig
+    generator: torch.Generator
+    progress: bool
+    run: TrainingRun | None
     validation: BestWeights | None
     preview: Callable[[nn.Module], Tensor] | None
 
-    def __init__(
-        self,
-        network: nn.Module,
-        batches: Batches,
-        objective: Objective,
-        config: TrainConfig,
-        generator: torch.Generator,
-        progress: bool,
-        run: TrainingRun | None,
-    ):
-        self.batches, self.objective = batches, objective
-        self.config, self.generator = config, generator
-        self.accelerator = accelerator()
+    def __post_init__(self):
+        config, self.accelerator = self.config, accelerator()
         device, processes = self.accelerator.device, self.accelerator.num_processes
         require(
             config.batch_size % processes == 0,
@@ -216,12 +214,10 @@ class _Trainer:
         size = config.batch_size // processes
         start = self.accelerator.process_index * size
         self.own = slice(start, start + size)  # examples of each batch
-        self.run = run if self.accelerator.is_main_process else None
-        self.state = run.state if run else None
-        self.progress = progress and self.accelerator.is_main_process
+        self.progress = self.progress and self.accelerator.is_main_process
         # in bfloat16 on processors, GroupNorm's backward pass is slow on channels_last
         layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
-        self.network = copy.deepcopy(network).train().to(device, memory_format=layout)
+        self.network = copy.deepcopy(self.network).train().to(device, memory_format=layout)
         self.average = copy.deepcopy(self.network).eval()
         self.weights = list(self.network.parameters())
         self.average_weights = list(self.average.parameters())
@@ -229,26 +225,35 @@ class _Trainer:
             self.weights, lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self.scheduler = config.scheduler(self.optimizer)
-        self.precision = self._precision(run)
+        self.precision = self._precision()
         self.losses = self.accelerator.prepare_model(
-            Losses(self.network, objective, self.precision)
+            Losses(self.network, self.objective, self.precision)
         )
         self.step, self.rows, self.rate = 0, [], config.learning_rate  # of the last step
-        self.sums = objective.new_sums().to(device)
+        self.sums = self.objective.new_sums().to(device)
         self.cpu_seconds = self.seconds = 0.0
+        if self.run and self.run.state:
+            self._restore(self.run.state)
+        if not self.accelerator.is_main_process:
+            self.run = None  # one process writes
 
     def fit(self) -> None:
         """Take the steps that are left."""
         config = self.config
         if self.run:
             self.run.prepare(4 * sum(w.numel() * w.element_size() for w in self.weights))
-        if self.state:
-            self._restore(self.state)
         stretch = config.record_every or math.ceil(config.iterations / RECORDS)
         preview_steps = max(1, config.iterations // PREVIEWS)
         clock = Clock(self.seconds, self.cpu_seconds)
         first, saved = self.step, clock.seconds()
-        with self._bar() as bar:
+        with tqdm(
+            total=config.iterations * config.batch_size,
+            initial=self.step * config.batch_size,
+            disable=not self.progress,
+            desc="training",
+            unit=" examples",
+            unit_scale=True,
+        ) as bar:
             while self.step < config.iterations:
                 self._advance()
                 bar.update(config.batch_size)
@@ -280,15 +285,15 @@ class _Trainer:
             precision=self.precision,
         )
 
-    def _precision(self, run: TrainingRun | None) -> str:
+    def _precision(self) -> str:
         """What to train in: what the run was begun in, what is asked for, or what is faster."""
-        wanted = self.config.precision
-        if self.state:
+        wanted, run = self.config.precision, self.run
+        if run and run.state:
             require(
-                "scheduler" in self.state,
+                "scheduler" in run.state,
                 f"{run.path} is of an earlier version; delete {run.folder} to start anew",
             )
-            begun = self.state["precision"]
+            begun = run.state["precision"]
             require(
                 wanted in ("auto", begun),
                 f"the run in {run.folder} was begun in {begun}, and {wanted} is asked for; to "
@@ -313,17 +318,6 @@ class _Trainer:
             f"({ratio:.2g} times the time of float32); training in {name}"
         )
         return name
-
-    def _bar(self) -> tqdm:
-        size = self.config.batch_size
-        return tqdm(
-            total=self.config.iterations * size,
-            initial=self.step * size,
-            disable=not self.progress,
-            desc="training",
-            unit=" examples",
-            unit_scale=True,
-        )
 
     def _report_time(self, steps: int, clock: Clock) -> None:
         """Say how long the rest takes, by the second to fourth of the steps taken here."""

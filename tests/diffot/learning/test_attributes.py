@@ -88,7 +88,7 @@ def few_digits():
 
 
 SET = {"set": "digits"}
-SMALL = ProbeRecipe(SET, SET, SET, widths=(16, 32), epochs=3)
+SMALL = ProbeRecipe(train=SET, validation=SET, test=SET, widths=(16, 32), epochs=3)
 
 
 @pytest.fixture(scope="module")

@@ -220,7 +220,9 @@ def test_buffers_are_in_the_state(schedule, tmp_path):
 def test_epochs_go_on_where_they_were(tmp_path, monkeypatch):
     """Order, learning rate in its cycle and best weights included."""
     data, part = digits.load(60), {"set": "digits"}
-    recipe = ProbeRecipe(part, part, part, widths=(8,), epochs=4, batch_size=8)
+    recipe = ProbeRecipe(
+        train=part, validation=part, test=part, widths=(8,), epochs=4, batch_size=8
+    )
     whole = recipe.fit(data, data, progress=False)
     take, calls = Epochs.take, []
 

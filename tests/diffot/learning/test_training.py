@@ -59,7 +59,7 @@ def test_a_trained_denoiser_approaches_the_exact_one(schedule, generator):
 
 def test_a_trained_v_denoiser_approaches_the_exact_one(schedule, generator):
     exact = ExactDenoiser(WIDE, schedule)
-    network = train(schedule, 2000, decay="cosine", prediction="v").network.requires_grad_(False)
+    network = train(schedule, 1000, decay="cosine", prediction="v").network.requires_grad_(False)
     denoiser = NetworkDenoiser(network, schedule, "v")
     assert evaluation.noise_errors(denoiser, exact, 20_000, generator).rmse < 0.08
     # what v is for: the mean of the data is found from pure noise, without an amplified error
