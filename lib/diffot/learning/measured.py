@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from diffot.data.images import LabeledImages
-from diffot.denoisers.predictors import NoisePredictor
 from diffot.errors import (
     as_whole_number,
     require,
@@ -12,7 +11,6 @@ from diffot.errors import (
 from diffot.learning import checkpoints, recipes, zoo
 
 HELD_OUT = 200  # seed of images that no model (0 to 2) and no probe (100 to 102) was trained on
-BATCH = 50  # latents that pass through a network at a time
 
 
 def held_out(model: str, n: int) -> LabeledImages:
@@ -35,8 +33,8 @@ def held_out(model: str, n: int) -> LabeledImages:
     return zoo.load_images({**data, "n": data["n"] + n}).at(slice(data["n"], None))
 
 
-def load(model: str, weights: str) -> NoisePredictor:
-    """A model, if its weights have the hash that begins so.
+def require_weights(model: str, weights: str) -> None:
+    """Require a known model whose weights have the hash that begins so.
 
     Raises:
         ValueError: if they are others.
@@ -44,13 +42,12 @@ def load(model: str, weights: str) -> NoisePredictor:
     recipes.config(model)
     require_type(weights, str, "weights", "the first digits of the hash of a model's weights")
     checkpoints.require_hashes(weights, model)
-    return zoo.load(model)
 
 
-def checked(n: int, steps: int, seed: int, least: int) -> tuple[int, int, int]:
-    """Number of images, at least ``least``; number of steps; and seed, as Python's own."""
-    return (
-        as_whole_number(n, "n", least=least),
-        as_whole_number(steps, "steps", least=1),
-        as_whole_number(seed, "seed", least=0),
-    )
+def set_whole_numbers(task: object, **least: int) -> None:
+    """Replace fields of a frozen dataclass by Python's own whole numbers, at least as large.
+
+    For its ``__post_init__``: tasks that are equal are then written alike.
+    """
+    for name, bound in least.items():
+        object.__setattr__(task, name, as_whole_number(getattr(task, name), name, least=bound))
