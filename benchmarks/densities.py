@@ -59,7 +59,7 @@ def main() -> None:
         print(f"  {n:6d} points: {scratch:6.2f} s and {near:6.2f} s, ratio {scratch / near:.1f}")
 
     start = time.perf_counter()
-    tasks = [{"family": "compact", "index": i, "seed": 1} for i in range(DENSITIES)]
+    tasks = [visibility.DensityTask("compact", i, seed=1) for i in range(DENSITIES)]
     sweep(visibility.measure_density, tasks, progress=False)
     minutes = (time.perf_counter() - start) / 60
     print(f"whole experiment on all cores: {DENSITIES / minutes:.0f} densities per minute")

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -187,7 +188,7 @@ class Run:
         return target
 
     def table(
-        self, name: str, function: Callable[..., dict], tasks: Sequence[dict], again: int
+        self, name: str, measure: Callable[[Any], dict], tasks: Sequence[Any], again: int
     ) -> pd.DataFrame:
         """The rows of a long computation, one for each task.
 
@@ -198,7 +199,7 @@ class Run:
 
         Args:
             name: of the table's file, without suffix.
-            function, tasks: as in :func:`bookkit.sweeps.sweep`.
+            measure, tasks: as in :func:`bookkit.sweeps.sweep`.
             again: number of rows computed again, or all if there are fewer, drawn at random by
                 the run's seed. They are computed in this process, one after the other.
 
@@ -216,13 +217,13 @@ class Run:
                 TABLES / f"{name}.jsonl" if committed else Path(f"{name}.seed{self.seed}.jsonl")
             )
             scheduler = os.environ.get(SCHEDULER)
-            table = sweep(function, tasks, path, scheduler, note=_commit_and_date())
+            table = sweep(measure, tasks, path, scheduler, note=_commit_and_date())
         else:
-            table = read_table(TABLES / f"{name}.jsonl", function, tasks)
+            table = read_table(TABLES / f"{name}.jsonl", measure, tasks)
         draws = self.generator(f"rows of {name} to compute again")
         chosen = sorted(torch.randperm(len(tasks), generator=draws)[:again].tolist())
         # starting other processes would take longer than most rows
-        fresh = sweep(function, [tasks[i] for i in chosen], jobs=1, progress=False)
+        fresh = sweep(measure, [tasks[i] for i in chosen], jobs=1, progress=False)
         old = table.iloc[chosen].reset_index(drop=True)
         numbers = fresh.select_dtypes("number").columns
         old = old.reindex(columns=numbers)  # NaN where the table lacks a column

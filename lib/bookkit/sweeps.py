@@ -1,23 +1,26 @@
 """Many independent computations: in parallel, on disk as they come, none of them twice.
 
-A table is a file of JSON lines. The first names the computation; each further one holds a task
-and its row. Numbers are written so that they come back exactly; NaN and infinity are kept.
+A task is a frozen dataclass that says all that a computation depends on. Its fields are numbers,
+texts, truth values, None, tuples of these, or further dataclasses, such as a region of an image.
+
+A table is a file of JSON lines. The first names the computation; each further one holds a task,
+with the dataclasses in it as JSON objects, and its row. Numbers are written so that they come
+back exactly; NaN and infinity are kept.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import sys
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import joblib
 import pandas as pd
@@ -30,11 +33,12 @@ from diffot.errors import as_whole_number, require, require_type
 from diffot.files import check_space
 
 Literal = int | float | str | bool
+Row = dict[str, Literal]
 
 
 def sweep(
-    function: Callable[..., dict],
-    tasks: Sequence[dict],
+    measure: Callable[[Any], Row],
+    tasks: Sequence[Any],
     table: Path | None = None,
     scheduler: str | None = None,
     jobs: int = -1,
@@ -42,7 +46,7 @@ def sweep(
     version: str = "",
     note: str = "",
 ) -> pd.DataFrame:
-    """Call ``function(**task)`` for each task and collect the rows in the order of the tasks.
+    """Call ``measure(task)`` for each task and collect the rows in the order of the tasks.
 
     With a table, each row is on disk as soon as it is computed; a sweep that was interrupted, or
     is asked for more tasks, computes only what the table lacks. Rows of other tasks stay in it.
@@ -53,24 +57,23 @@ def sweep(
     workers with ``--nthreads 1``.
 
     Args:
-        function: returns one row, a dict of numbers and strings. It is called in other
+        measure: returns one row, a dict of numbers and strings. It is called in other
             processes, so it should be importable there and draw nothing from global states.
-        tasks: keyword arguments that identify a computation, all of them numbers or strings.
+        tasks: instances of one frozen dataclass; see the module's description.
         table: where rows are kept, as JSON lines; without it, nothing is written.
         scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``. A worker that is
             lost has its tasks repeated by others; a task that loses several has failed.
         jobs: number of processes on this machine, -1 for one per core, 1 for none but this one;
             does not matter with a scheduler.
-        version: kept in the table; give another one when the function computes something else.
+        version: kept in the table; give another one when ``measure`` computes something else.
         note: kept in a new table for readers, the date and the commit say.
 
     Returns:
-        One line per task; the columns are the keys of the tasks, then those of the rows.
+        One line per task; the columns are the fields of the tasks, then those of the rows.
 
     Raises:
-        TypeError, ValueError: before anything is computed, for tasks that are no literals, that
-            appear twice or that the function does not take, and for a table of another
-            computation or one that is damaged.
+        TypeError, ValueError: before anything is computed, for tasks of other types or that
+            appear twice, and for a table of another computation or one that is damaged.
         BlockingIOError: if another sweep is writing the table.
         RuntimeError: in the end, if tasks failed; names them.
         joblib's ``TerminatedWorkerError``: at once, if a process of this machine dies, for
@@ -80,8 +83,8 @@ def sweep(
         require_type(text, str, name, "a text")
     jobs = as_whole_number(jobs, "jobs", least=-1)
     require(jobs != 0, "jobs is 0; expected a number of processes, or -1 for one per core")
-    tasks = _checked_tasks(function, tasks)
-    keys = [_key(task) for task in tasks]
+    records = _records(measure, tasks)
+    keys = [_key(record) for record in records]
     twice = [key for key, count in Counter(keys).items() if count > 1]
     require(not twice, f"tasks that appear more than once: {', '.join(twice)}; give each once")
 
@@ -89,44 +92,44 @@ def sweep(
         rows, file = {}, None
         if table is not None:
             file = stack.enter_context(_opened(_path(table)))
-            rows = _read(file, function, {**_header(function, version), "note": note})
+            header = {**_header(measure, version), "note": note}
+            rows = _read(file, header, records)
         waiting = [i for i, key in enumerate(keys) if key not in rows]
         bar = stack.enter_context(
             tqdm(
                 total=len(tasks),
                 initial=len(tasks) - len(waiting),
-                desc=getattr(function, "__name__", "sweep"),
+                desc=getattr(measure, "__name__", "sweep"),
                 unit="task",
                 smoothing=0,
                 disable=not progress,
             )
         )
         failures = []
-        outcomes = _outcomes(function, tasks, waiting, scheduler, jobs)
+        outcomes = _outcomes(measure, tasks, waiting, scheduler, jobs)
         for outcome in stack.enter_context(closing(outcomes)):
             task = tasks[outcome.index]
             if outcome.error:
                 failures.append(outcome)
                 if progress:
-                    text = f"{_call_text(function, task)} failed: {outcome.last_line}"
-                    bar.write(text, file=sys.stderr)
+                    bar.write(f"{task} failed: {outcome.last_line}", file=sys.stderr)
                 continue
             rows[keys[outcome.index]] = outcome.row
             if file is not None:
-                _append(file, {"task": task, "row": outcome.row})
+                _append(file, {"task": records[outcome.index], "row": outcome.row})
             bar.update()
     if failures:
-        raise RuntimeError(_report(function, tasks, failures, table))
-    return pd.DataFrame([{**task, **rows[key]} for task, key in zip(tasks, keys)])
+        raise RuntimeError(_report(tasks, failures, table))
+    return _frame(tasks, [rows[key] for key in keys])
 
 
 def read_table(
-    table: Path, function: Callable[..., dict], tasks: Sequence[dict], version: str = ""
+    table: Path, measure: Callable[[Any], Row], tasks: Sequence[Any], version: str = ""
 ) -> pd.DataFrame:
     """The rows of these tasks from a table, in their order, without computing anything.
 
     Args:
-        table, function, tasks, version: as in :func:`sweep`.
+        table, measure, tasks, version: as in :func:`sweep`.
 
     Raises:
         FileNotFoundError: if there is no such table.
@@ -134,22 +137,29 @@ def read_table(
             version, damaged, or lacks a task; names the file and, where there is one, the line.
     """
     table = _path(table)
-    tasks = _checked_tasks(function, tasks)
+    records = _records(measure, tasks)
     if not table.exists():
         raise FileNotFoundError(f"there is no table at {table}; compute it with a sweep")
     # what follows the last line's end is a line that a sweep is still writing
     *lines, _ = table.read_bytes().split(b"\n")
-    header = {**_header(function, version), "note": ""}
+    header = {**_header(measure, version), "note": ""}
     _require_header(str(table), lines[0] if lines else b"", header)
-    rows = _rows(str(table), function, lines)
-    missing = [task for task in tasks if _key(task) not in rows]
+    rows = _rows(str(table), lines, records)
+    keys = [_key(record) for record in records]
+    missing = [task for task, key in zip(tasks, keys) if key not in rows]
     require(
         not missing,
         f"{table} lacks {len(missing)} of {len(tasks)} tasks, the first being "
         f"{missing[0] if missing else ''}; compute them with a sweep, as profile full of a "
         "notebook does",
     )
-    return pd.DataFrame([{**task, **rows[_key(task)]} for task in tasks])
+    return _frame(tasks, [rows[key] for key in keys])
+
+
+def _frame(tasks: Sequence[Any], rows: Sequence[Row]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{**{f: getattr(task, f) for f in _names(task)}, **row} for task, row in zip(tasks, rows)]
+    )
 
 
 # Computing.
@@ -169,7 +179,7 @@ class _Outcome:
 
 
 def _outcomes(
-    function: Callable, tasks: list[dict], waiting: list[int], scheduler: str | None, jobs: int
+    measure: Callable, tasks: Sequence[Any], waiting: list[int], scheduler: str | None, jobs: int
 ) -> Iterator[_Outcome]:
     """Outcomes of the waiting tasks, as they come."""
     if not waiting:
@@ -188,15 +198,15 @@ def _outcomes(
             batch_size=1,
             pre_dispatch="all" if scheduler else "n_jobs",
         )
-        yield from parallel(joblib.delayed(_outcome)(function, i, tasks[i]) for i in waiting)
+        yield from parallel(joblib.delayed(_outcome)(measure, i, tasks[i]) for i in waiting)
 
 
-def _outcome(function: Callable, index: int, task: dict) -> _Outcome:
+def _outcome(measure: Callable, index: int, task: Any) -> _Outcome:
     # Errors are sent back as text, for not every exception survives being pickled.
     try:
         with _one_thread():
-            row = function(**task)
-        return _Outcome(index, _checked_row(row, task))
+            row = measure(task)
+        return _Outcome(index, _checked_row(row, _names(task)))
     except Exception:
         return _Outcome(index, {}, traceback.format_exc())
 
@@ -258,28 +268,35 @@ def _path(table: object) -> Path:
     return Path(table)
 
 
-def _checked_tasks(function: Callable, tasks: Sequence[dict]) -> list[dict[str, Literal]]:
-    if not callable(function):
-        raise TypeError(f"function is {function!r}; expected a function that returns a row")
-    require_type(tasks, Sequence, "tasks", "a list of dicts of keyword arguments")
-    return [_checked_task(function, task) for task in tasks]
+def _records(measure: Callable, tasks: Sequence[Any]) -> list[dict]:
+    """The tasks as JSON objects."""
+    if not callable(measure):
+        raise TypeError(f"measure is {measure!r}; expected a function that returns a row")
+    require_type(tasks, Sequence, "tasks", "a list of tasks")
+    for task in tasks:
+        if not (is_dataclass(type(task)) and type(task).__dataclass_params__.frozen):
+            raise TypeError(f"one of the tasks is {task!r}; expected a frozen dataclass")
+        if type(task) is not type(tasks[0]):
+            raise TypeError(f"tasks holds {tasks[0]} and {task}; expected tasks of one class")
+    return [_record(task, type(task).__name__) for task in tasks]
 
 
-def _checked_task(function: Callable, task: dict) -> dict[str, Literal]:
-    require_type(task, dict, "one of the tasks", "a dict of keyword arguments")
-    checked = {name: _literal(name, value) for name, value in task.items()}
-    try:
-        inspect.signature(function).bind(**checked)
-    except TypeError as error:
-        raise ValueError(
-            f"one of the tasks is {task}, which the function does not take: {error}"
-        ) from None
-    return checked
+def _record(value: object, name: str) -> Any:
+    """What JSON makes of a task or a part of it; numbers of numpy and torch are converted."""
+    if is_dataclass(value):
+        return {field: _record(getattr(value, field), field) for field in _names(value)}
+    if isinstance(value, tuple):
+        return [_record(item, name) for item in value]
+    return None if value is None else _literal(name, value)
 
 
-def _checked_row(row: dict, task: dict) -> dict[str, Literal]:
-    require_type(row, dict, "what the function returned", "a dict, one row")
-    both = sorted(set(row) & set(task))
+def _names(task: Any) -> list[str]:
+    return [field.name for field in fields(task)]
+
+
+def _checked_row(row: dict, names: Collection[str]) -> Row:
+    require_type(row, dict, "what was measured", "a dict, one row")
+    both = sorted(set(row) & set(names))
     require(not both, f"the row repeats {', '.join(both)} of its task; leave that out")
     return {name: _literal(name, value) for name, value in row.items()}
 
@@ -293,18 +310,13 @@ def _literal(name: str, value: object) -> Literal:
     return value
 
 
-def _key(task: dict) -> str:
-    return json.dumps(task, sort_keys=True)
+def _key(record: dict) -> str:
+    return json.dumps(record, sort_keys=True)
 
 
-def _call_text(function: Callable, task: dict) -> str:
-    arguments = ", ".join(f"{name}={value!r}" for name, value in task.items())
-    return f"{getattr(function, '__name__', function)}({arguments})"
-
-
-def _report(function: Callable, tasks: list[dict], failures: list[_Outcome], table) -> str:
+def _report(tasks: Sequence[Any], failures: list[_Outcome], table) -> str:
     failures = sorted(failures, key=lambda failure: failure.index)
-    listed = [f"  {_call_text(function, tasks[f.index])}: {f.last_line}" for f in failures[:10]]
+    listed = [f"  {tasks[f.index]}: {f.last_line}" for f in failures[:10]]
     if len(failures) > 10:
         listed.append(f"  and {len(failures) - 10} more")
     kept = (
@@ -325,14 +337,14 @@ def _report(function: Callable, tasks: list[dict], failures: list[_Outcome], tab
 # The table.
 
 
-def _header(function: Callable, version: str) -> dict[str, str]:
-    name = getattr(function, "__qualname__", None)
+def _header(measure: Callable, version: str) -> dict[str, str]:
+    name = getattr(measure, "__qualname__", None)
     require(
         name is not None,
-        f"{function!r} has no name to keep in the table; expected a function, "
+        f"{measure!r} has no name to keep in the table; expected a function, "
         "with all that it depends on in the tasks",
     )
-    return {"function": f"{function.__module__}.{name}", "version": version}
+    return {"function": f"{measure.__module__}.{name}", "version": version}
 
 
 @contextmanager
@@ -353,7 +365,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         lock.release()
 
 
-def _read(file: BinaryIO, function: Callable, header: dict) -> dict[str, dict[str, Literal]]:
+def _read(file: BinaryIO, header: dict, records: list[dict]) -> dict[str, Row]:
     """Rows by the key of their task. Leaves the file with the header and whole lines only."""
     file.seek(0)
     *lines, rest = file.read().split(b"\n")
@@ -363,7 +375,7 @@ def _read(file: BinaryIO, function: Callable, header: dict) -> dict[str, dict[st
     else:
         # Nothing but the beginning of a header: this sweep was killed at its very start.
         require(expected.startswith(rest), f"{file.name} is not the table of a sweep")
-    rows = _rows(file.name, function, lines)
+    rows = _rows(file.name, lines, records)
     if rest:
         warnings.warn(
             f"{file.name} ends in half a line, which is dropped; its task is computed again",
@@ -375,43 +387,50 @@ def _read(file: BinaryIO, function: Callable, header: dict) -> dict[str, dict[st
     return rows
 
 
-def _rows(name: str, function: Callable, lines: list[bytes]) -> dict[str, dict[str, Literal]]:
-    """Rows by the key of their task, from the whole lines of a table."""
-    rows, places = {}, {}
+def _rows(name: str, lines: list[bytes], records: list[dict]) -> dict[str, Row]:
+    """Rows by the key of their task, from the whole lines of a table.
+
+    Args:
+        records: tasks that are looked for; all of the table have the fields of these.
+    """
+    rows, numbers = {}, {}
     for number, line in enumerate(lines[1:], start=2):
-        place = f"line {number} of {name}"
+        here = f"line {number} of {name}"
         try:
             entry = json.loads(line)
             task, row = entry["task"], entry["row"]
-            key, row = _key(_checked_task(function, task)), _checked_row(row, task)
+            for expected in records[:1]:
+                unlike = sorted(set(task) ^ set(expected))
+                require(not unlike, f"the tasks that are looked for differ in {unlike}")
+            key, row = _key(task), _checked_row(row, task)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f"{place} is not a task of this function with its row: {line[:60]!r} ({error}); "
-                "repair or delete that line"
+                f"{here} is not a task of this computation with its row: {line[:60]!r} "
+                f"({error}); repair or delete that line"
             ) from None
         require(
             key not in rows,
-            f"{place} repeats the task of line {places.get(key)}: {line[:60]!r}; delete the one "
+            f"{here} repeats the task of line {numbers.get(key)}: {line[:60]!r}; delete the one "
             "that is wrong",
         )
-        rows[key], places[key] = row, number
+        rows[key], numbers[key] = row, number
     return rows
 
 
 def _require_header(name: str, line: bytes, header: dict[str, str]) -> None:
     try:
-        found = json.loads(line)
+        present = json.loads(line)
     except ValueError:
-        found = None
+        present = None
     require(
-        isinstance(found, dict) and set(found) == set(header),
+        isinstance(present, dict) and set(present) == set(header),
         f"{name} is not the table of a sweep: line 1 is {line[:60]!r}; expected function, "
         "version and note; give another path",
     )
     require(
-        all(found[key] == header[key] for key in ("function", "version")),
-        f"{name} is the table of {found['function']}, version {found['version']!r}, by line 1; "
-        f"expected {header['function']}, version {header['version']!r}; give another path, or "
+        all(present[key] == header[key] for key in ("function", "version")),
+        f"{name} is the table of {present['function']}, version {present['version']!r}, by line "
+        f"1; expected {header['function']}, version {header['version']!r}; give another path, or "
         "delete the table if it is out of date",
     )
 

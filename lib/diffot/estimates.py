@@ -1,4 +1,8 @@
-"""Estimates: a value and its error, and shares of a number of cases."""
+"""Estimates: a value and its error, and shares of a number of cases.
+
+Wherever a number is estimated, it is an :class:`Estimate` or a :class:`Share`, and
+:func:`columns` writes it into the row of a table.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,81 @@ from torch import Tensor
 
 from diffot.errors import (
     as_number,
-    as_whole_number,
     require,
     require_array,
+    require_tensor,
     require_type,
 )
+
+GROUPS = 10  # of images, for the standard errors
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its standard error over images."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of a number of cases, with its 95 % interval (Wilson 1927).
+
+    Of no cases, the share is NaN and the interval from 0 to 1.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def columns(name: str, estimate: object) -> dict[str, float]:
+    """An estimate as columns of a row: ``NAME`` is its value, ``NAME_FIELD`` any other field.
+
+    An :class:`Estimate` thus has ``NAME_error``, a :class:`Share` the ends of its interval in
+    ``NAME_low`` and ``NAME_high``.
+
+    Args:
+        estimate: a dataclass of numbers, one of which is its ``value``.
+    """
+    require_type(name, str, "name", "the name of a column")
+    fields = getattr(estimate, "__dict__", {})
+    if "value" not in fields:
+        raise TypeError(f"estimate is {estimate!r}; expected one with a value, as an Estimate")
+    return {
+        name if field == "value" else f"{name}_{field}": float(number)
+        for field, number in fields.items()
+    }
+
+
+def mean(values: Tensor) -> Estimate:
+    """Mean and standard error of numbers, shape (n,); NaN where there are too few of them."""
+    require_tensor(values, "values", "a floating-point tensor of shape (n,)")
+    require(values.ndim == 1, f"values has shape {tuple(values.shape)}; expected (n,)")
+    n = len(values)
+    return Estimate(
+        float(values.mean()) if n else np.nan,
+        float(values.std() / n**0.5) if n > 1 else np.nan,
+    )
+
+
+def share(cases: Tensor | np.ndarray) -> Share:
+    """The share of cases that are true.
+
+    Args:
+        cases: truth values, shape (n,).
+    """
+    require_type(cases, (Tensor, np.ndarray), "cases", "a tensor of truth values")
+    cases = np.asarray(cases)
+    if cases.dtype != bool:
+        raise TypeError(f"cases holds {cases.dtype}; expected truth values")
+    require(cases.ndim == 1, f"cases has shape {cases.shape}; expected (n,)")
+    n, hits = len(cases), int(cases.sum())
+    if n == 0:
+        return Share(np.nan, 0.0, 1.0)
+    interval = binomtest(hits, n).proportion_ci(method="wilson")
+    return Share(hits / n, float(interval.low), float(interval.high))
 
 
 def share_error(share: float, n: int) -> float:
@@ -32,38 +106,13 @@ def share_error(share: float, n: int) -> float:
     return max(share * (1 - share) / n, 1 / n**2) ** 0.5
 
 
-def share_interval(hits: int, n: int) -> tuple[float, float]:
-    """The ends of the 95 % interval of a share of n cases (Wilson 1927); of none, 0 and 1.
-
-    Args:
-        hits: number of the cases that count, from 0 to n.
-    """
-    n = as_whole_number(n, "n", least=0)
-    hits = as_whole_number(hits, "hits", least=0, most=n)
-    if n == 0:
-        return 0.0, 1.0
-    interval = binomtest(hits, n).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-GROUPS = 10  # of images, for the standard errors
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its standard error over images."""
-
-    value: float
-    error: float
-
-
 def jackknife(
     statistic: Callable[[np.ndarray, np.ndarray], float], x: np.ndarray, y: np.ndarray
 ) -> Estimate:
     r"""A statistic of two samples with its standard error, by leaving out a tenth of both.
 
     :math:`\sqrt{\frac{9}{10} \sum_g (\theta_g - \bar\theta)^2}`, the delete-a-group jackknife
-    (Efron & Tibshirani 1993, section 11.5). For the distances of this module, which are not
+    (Efron & Tibshirani 1993, section 11.5). For distances between sets of images, which are not
     linear in the data, it errs on the safe side: over independent sets of 250 faces it was 1.3 to
     2 times their standard deviation.
 

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -304,11 +305,19 @@ def test_numbers_are_written_for_readers(value, uncertainty, text):
 # --- Tables: long computations that are read, and computed again in part ------------------------
 
 
-def measured(i, log, power=2):
+@dataclass(frozen=True)
+class Task:
+    i: int
+    log: str
+    power: int = 2
+
+
+def measured(task):
     """A row; each call leaves a line with i."""
-    with open(log, "a") as file:
+    i = task.i
+    with open(task.log, "a") as file:
         file.write(f"{i}\n")
-    return {"square": float(i**power), "odd": i % 2, "name": f"row {i}"}
+    return {"square": float(i**task.power), "odd": i % 2, "name": f"row {i}"}
 
 
 @pytest.fixture
@@ -321,7 +330,7 @@ def tables(book, monkeypatch):
 
 
 def tasks_of(book, n=6, **more):
-    return [{"i": i, "log": str(book / "log"), **more} for i in range(n)]
+    return [Task(i, str(book / "log"), **more) for i in range(n)]
 
 
 def computed(book):
@@ -365,7 +374,7 @@ def test_a_number_that_changed_is_an_error_that_says_which(book, tables):
     with pytest.raises(ClaimError) as caught:
         start().table("T", measured, tasks_of(book), again=6)
     message = str(caught.value)
-    assert "T: {'i': 3, " in message and "gives square = 9, but" in message
+    assert "T: Task(i=3, " in message and "gives square = 9, but" in message
     assert "table says 9.02; find out why, or compute the table anew" in message
 
 
@@ -422,7 +431,7 @@ def test_a_table_that_is_missing_or_lacks_rows_is_explained(book, tables):
         start().table("T", measured, tasks_of(book), again=1)
     commit_table(book, tables, n=4)
     with pytest.raises(
-        ValueError, match=r"lacks 2 of 6 tasks, the first being \{'i': 4, .*sweep"
+        ValueError, match=r"lacks 2 of 6 tasks, the first being Task\(i=4, .*sweep"
     ):
         start().table("T", measured, tasks_of(book), again=1)
     assert computed(book) == []

@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -22,27 +24,35 @@ from bookkit import paths, sweeps
 from bookkit.sweeps import read_table, sweep
 
 
-def logged(i, log, seconds=0.0):
+@dataclass(frozen=True)
+class Task:
+    i: int
+    log: str = ""
+    seconds: float = 0.0
+
+
+def logged(task):
     """A number that takes a while; each call leaves a line with i and the process."""
-    with open(log, "a") as file:
-        file.write(f"{i} {os.getpid()}\n")
-    time.sleep(seconds)
-    draw = torch.randn(1000, generator=torch.Generator().manual_seed(i), dtype=torch.float64)
-    return {"mean": draw.mean(), "norm": np.linalg.norm(draw), "name": f"task {i}"}
+    with open(task.log, "a") as file:
+        file.write(f"{task.i} {os.getpid()}\n")
+    time.sleep(task.seconds)
+    draws = torch.Generator().manual_seed(task.i)
+    draw = torch.randn(1000, generator=draws, dtype=torch.float64)
+    return {"mean": draw.mean(), "norm": np.linalg.norm(draw), "name": f"task {task.i}"}
 
 
-def another(i, log):
+def another(task):
     return {"mean": 0.0}
 
 
-def odd_fails(i, log):
-    row = logged(i, log)
-    if i % 2:
-        raise ArithmeticError(f"{i} is odd")
+def odd_fails(task):
+    row = logged(task)
+    if task.i % 2:
+        raise ArithmeticError(f"{task.i} is odd")
     return row
 
 
-def unpicklable_error(i):
+def unpicklable_error(task):
     class LocalError(Exception):
         def __init__(self, first, second):
             super().__init__(lambda: first)
@@ -50,24 +60,25 @@ def unpicklable_error(i):
     raise LocalError(1, 2)
 
 
-def kills_its_process(i, log):
-    if i == 1:
+def kills_its_process(task):
+    if task.i == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    return logged(i, log)
+    return logged(task)
 
 
-def extremes(case):
+def extremes(task):
     values = [0.1 + 0.2, 5e-324, -1.7976931348623157e308, -0.0, math.nan, math.inf, -math.inf]
-    return {"value": values[case], "whole": 2**60 + case, "flag": case > 3, "text": "ε\n\ud800"}
+    i = task.i
+    return {"value": values[i], "whole": 2**60 + i, "flag": i > 3, "text": "ε\n\ud800"}
 
 
-def threads(case):
+def threads(task):
     pools = max(pool["num_threads"] for pool in threadpool_info())
     return {"torch": torch.get_num_threads(), "pools": pools}
 
 
 def tasks_of(log, n=8, **more):
-    return [{"i": i, "log": str(log), **more} for i in range(n)]
+    return [Task(i, str(log), **more) for i in range(n)]
 
 
 def calls(log):
@@ -95,7 +106,7 @@ def cluster():
 
 def test_where_it_runs_does_not_matter(tmp_path, cluster):
     tasks = tasks_of(tmp_path / "log")[::-1]
-    expected = pd.DataFrame([{**task, **logged(**task)} for task in tasks])
+    expected = pd.DataFrame([{**asdict(task), **logged(task)} for task in tasks])
     expected = expected.astype({"mean": float, "norm": float})
     settings = [{"jobs": 1}, {"jobs": 2}, {"scheduler": cluster.scheduler_address}]
     for k, setting in enumerate(settings):
@@ -126,7 +137,7 @@ def test_a_killed_dask_worker_changes_nothing(tmp_path, cluster):
     # Again: this task, one whose result had not been fetched, one whose result joblib holds.
     assert begun.total() <= len(tasks) + 3
     serial = sweep(logged, tasks_of(tmp_path / "log", n=12), jobs=1, progress=False)
-    pd.testing.assert_frame_equal(found.drop(columns="seconds"), serial)
+    pd.testing.assert_frame_equal(found.drop(columns="seconds"), serial.drop(columns="seconds"))
     assert len((tmp_path / "t.jsonl").read_text().splitlines()) == 1 + len(tasks)
 
 
@@ -142,12 +153,12 @@ def test_a_task_that_kills_every_worker_fails_alone_on_dask(tmp_path, cluster):
             progress=False,
         )
     # A task that waited behind it, on a worker that it killed, is suspect to Dask as well.
-    left = [task for task in tasks if task["i"] != 1]
+    left = [task for task in tasks if task.i != 1]
     found = sweep(kills_its_process, left, tmp_path / "t.jsonl", jobs=1, progress=False)
     assert found.name.tolist() == ["task 0", "task 2"]
 
 
-def thread(case):
+def thread(task):
     return {"thread": threading.current_thread().name}
 
 
@@ -156,7 +167,7 @@ def test_a_single_dask_worker_gets_the_tasks():
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
-        found = sweep(thread, [{"case": 0}], scheduler=cluster.scheduler_address, progress=False)
+        found = sweep(thread, [Task(0)], scheduler=cluster.scheduler_address, progress=False)
     assert found.thread[0] != threading.current_thread().name
 
 
@@ -166,10 +177,11 @@ def test_a_killed_sweep_continues(tmp_path):
     tasks = tasks_of(log, n=10, seconds=0.3)
     code = (
         "import sys, json, test_sweeps as t; "
-        "t.sweep(t.logged, json.loads(sys.argv[1]), sys.argv[2], jobs=2, progress=False)"
+        "tasks = [t.Task(**task) for task in json.loads(sys.argv[1])]; "
+        "t.sweep(t.logged, tasks, sys.argv[2], jobs=2, progress=False)"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(tasks), str(table)],
+        [sys.executable, "-c", code, json.dumps([*map(asdict, tasks)]), str(table)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     wait_until(lambda: table.exists() and table.read_bytes().count(b"\n") >= 4)
@@ -189,7 +201,7 @@ def test_a_killed_sweep_continues(tmp_path):
     assert begun.total() <= len(tasks) + 3, "more than what was in flight was computed twice"
     assert len(table.read_text().splitlines()) == 1 + len(tasks)
     serial = sweep(logged, tasks_of(log, n=10), jobs=1, progress=False)
-    pd.testing.assert_frame_equal(found.drop(columns="seconds"), serial)
+    pd.testing.assert_frame_equal(found.drop(columns="seconds"), serial.drop(columns="seconds"))
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.999])
@@ -231,25 +243,25 @@ def test_a_failing_task_costs_no_other(tmp_path, jobs, capsys):
         sweep(odd_fails, tasks_of(log, n=5), table, jobs=jobs)
     message = str(caught.value)
     assert message.startswith("2 of 5 tasks failed") and str(table) in message
-    assert "odd_fails(i=1, " in message and "ArithmeticError: 3 is odd" in message
+    assert "Task(i=1, " in message and "ArithmeticError: 3 is odd" in message
     assert "line " in message.split("the first of them:")[1], "the place of the error is missing"
     assert "i=3" in capsys.readouterr().err, "not told before the end"
-    even = [task for task in tasks_of(log, n=5) if task["i"] % 2 == 0]
+    even = [task for task in tasks_of(log, n=5) if task.i % 2 == 0]
     assert sweep(odd_fails, even, table, jobs=1, progress=False).i.tolist() == [0, 2, 4]
     assert calls(log) == dict.fromkeys(range(5), 1)
 
 
 def test_an_error_that_cannot_be_pickled_is_reported_too():
-    with pytest.raises(RuntimeError, match=r"unpicklable_error\(i=3\): .*LocalError"):
-        sweep(unpicklable_error, [{"i": 3}, {"i": 4}], jobs=2, progress=False)
+    with pytest.raises(RuntimeError, match=r"Task\(i=3, .*\): .*LocalError"):
+        sweep(unpicklable_error, [Task(3), Task(4)], jobs=2, progress=False)
 
 
 def test_numbers_come_back_exactly(tmp_path):
-    tasks = [{"case": case} for case in range(7)]
+    tasks = [Task(case) for case in range(7)]
     computed = sweep(extremes, tasks, tmp_path / "t.jsonl", jobs=1, progress=False)
     read = sweep(extremes, tasks, tmp_path / "t.jsonl", jobs=1, progress=False)
     for case in range(7):
-        expected = extremes(case)
+        expected = extremes(Task(case))
         for row in (computed.loc[case], read.loc[case]):
             assert np.float64(row.value).tobytes() == np.float64(expected["value"]).tobytes()
             assert [row.whole, row.flag, row.text] == list(expected.values())[1:]
@@ -286,12 +298,14 @@ def test_a_table_is_read_without_computing(tmp_path):
     with open(table, "ab") as file:
         file.write(b'{"task": {"i": 8')  # as a sweep that is still running leaves it
     whole = table.read_bytes()
-    tasks = [{"log": str(log), "i": i} for i in (5, 0, 3)]  # the order of names does not count
+    tasks = [tasks_of(log)[i] for i in (5, 0, 3)]
     found = read_table(table, logged, tasks)
     expected = computed.iloc[[5, 0, 3]].reset_index(drop=True)
     pd.testing.assert_frame_equal(found[computed.columns], expected, check_exact=True)
     assert calls(log) == dict.fromkeys(range(8), 1) and table.read_bytes() == whole
-    with pytest.raises(ValueError, match=r"lacks 2 of 10 tasks, the first being .*'i': 8.*sweep"):
+    with pytest.raises(
+        ValueError, match=r"lacks 2 of 10 tasks, the first being Task\(i=8, .*sweep"
+    ):
         read_table(table, logged, tasks_of(log, 10))
     with pytest.raises(FileNotFoundError, match=r"no table at .*other\.jsonl; compute it"):
         read_table(tmp_path / "other.jsonl", logged, tasks)
@@ -324,8 +338,8 @@ def replaced(number, old, new):
         (lambda lines: [*lines[:2], b"garbage\n", *lines[2:]], r"line 3 of .*t\.jsonl"),
         (lambda lines: [*lines[:2], b"\n", *lines[2:]], r"line 3 of .*t\.jsonl"),
         (replaced(3, b'"task"', b'"tsk"'), r"line 4 of .*t\.jsonl"),
-        (replaced(3, b'"log"', b'"logg"'), r"line 4 of .*t\.jsonl .*'logg?'"),
-        (replaced(3, b'"i": 2', b'"i": [2]'), r"line 4 of .*t\.jsonl"),
+        (replaced(3, b'"log"', b'"logg"'), r"line 4 of .*t\.jsonl .*'log', 'logg'"),
+        (replaced(3, b'"task": {', b'"task": 5, "rest": {'), r"line 4 of .*t\.jsonl"),
         (replaced(3, b'"mean"', b'"i": 2, "mean"'), r"line 4 of .*repeats i of its task"),
         (replaced(3, b'"row": {', b'"row": 5, "rest": {'), r"line 4 of .*t\.jsonl"),
         (repeated, r"line 10 of .*t\.jsonl repeats the task of line 4"),
@@ -351,9 +365,55 @@ def test_committed_tables_are_whole():
     for table in sorted(paths.TABLES.glob("*.jsonl")):
         header, *lines = map(json.loads, table.read_text().splitlines())
         module, name = header["function"].rsplit(".", 1)
-        function = getattr(importlib.import_module(module), name)
-        tasks = [line["task"] for line in lines]
-        assert len(read_table(table, function, tasks)) == len(lines) > 0, table.name
+        measure = getattr(importlib.import_module(module), name)
+        task_class = get_type_hints(measure)["task"]
+        tasks = [rebuilt(task_class, line["task"]) for line in lines]
+        assert len(read_table(table, measure, tasks)) == len(lines) > 0, table.name
+
+
+def rebuilt(kind, record):
+    """The dataclass of this type, or of these types, that a table holds a record of."""
+    if isinstance(record, list):
+        return tuple(rebuilt(kind, item) for item in record)
+    if not isinstance(record, dict):
+        return record
+    for one in get_args(kind) or (kind,):
+        if is_dataclass(one) and {field.name for field in fields(one)} == set(record):
+            types = get_type_hints(one)
+            return one(**{name: rebuilt(types[name], part) for name, part in record.items()})
+    raise TypeError(f"{record} is no {kind}")
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    sides: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Composed:
+    part: Part | None
+    whole: Part
+
+
+def names(task):
+    return {"text": f"{task.part and task.part.name} of {task.whole.name}"}
+
+
+def test_tasks_made_of_dataclasses(tmp_path):
+    tasks = [Composed(part, Part("image", (2, 3))) for part in (None, Part("eyes"))]
+    table = tmp_path / "t.jsonl"
+    computed = sweep(names, tasks, table, jobs=1, progress=False)
+    assert computed.text.tolist() == ["None of image", "eyes of image"]
+    lines = [json.loads(line)["task"] for line in table.read_text().splitlines()[1:]]
+    assert lines[1] == {
+        "part": {"name": "eyes", "sides": []}, "whole": {"name": "image", "sides": [2, 3]}
+    }  # fmt: skip
+    found = read_table(table, names, [rebuilt(Composed, line) for line in lines])
+    pd.testing.assert_frame_equal(found, computed)
+    assert found.set_index("part").loc[Part("eyes"), "text"] == "eyes of image"
+    with pytest.raises(ValueError, match=r"lacks 1 of 1 tasks, .*Part\(name='eyes', sides=\(1,"):
+        read_table(table, names, [Composed(Part("eyes", (1,)), tasks[0].whole)])
 
 
 def test_one_sweep_at_a_time_writes_a_table(tmp_path):
@@ -376,17 +436,24 @@ def test_a_table_where_none_can_be_written_is_an_error_at_once(tmp_path):
     assert not calls(log)
 
 
+@dataclass
+class Loose:
+    i: int
+
+
 def test_wrong_tasks_are_refused_before_anything_is_computed(tmp_path):
     log, table = tmp_path / "log", tmp_path / "t.jsonl"
     good = tasks_of(log)
     for wrong, message in [
         (good[2], "more than once"),
-        ({**good[2], "i": np.int64(2)}, "more than once"),
-        ({"i": 9}, "'log'"),
-        ({**good[2], "secnods": 1.0}, "secnods"),
-        ({**good[2], "i": [1, 2]}, "i is .*list"),
-        ({**good[2], "i": None}, "i is None"),
-        (17, "tasks is 17.*expected a dict"),
+        (replace(good[2], i=np.int64(2)), "more than once"),
+        (replace(good[2], i=[1, 2]), "i is .*list"),
+        (replace(good[2], i=np.ones(2)), "i is a numpy array"),
+        (Part("eyes"), "tasks of one class"),
+        (Loose(9), "Loose.* expected a frozen dataclass"),
+        (asdict(good[2]), "expected a frozen dataclass"),
+        (Task, "expected a frozen dataclass"),
+        (17, "tasks is 17.*expected a frozen dataclass"),
     ]:
         with pytest.raises((TypeError, ValueError), match=message):
             sweep(logged, [*good, wrong], table, jobs=1, progress=False)
@@ -394,14 +461,14 @@ def test_wrong_tasks_are_refused_before_anything_is_computed(tmp_path):
 
 
 def test_wrong_rows_are_failures_of_their_tasks():
-    def wrong(case):
-        return [{"case": 1}, 5, {"x": np.ones(3)}, {"x": None}, {4: 5}][case]
+    def wrong(task):
+        return [{"i": 1}, 5, {"x": np.ones(3)}, {"x": None}, {4: 5}][task.i]
 
     with pytest.raises(RuntimeError, match="5 of 5") as caught:
-        sweep(wrong, [{"case": case} for case in range(5)], jobs=1, progress=False)
+        sweep(wrong, [Task(case) for case in range(5)], jobs=1, progress=False)
     for text in (
-        "repeats case",
-        "returned is 5",
+        "repeats i",
+        "what was measured is 5",
         "x is a numpy array",
         "x is None",
         "a key is 4",
@@ -409,14 +476,14 @@ def test_wrong_rows_are_failures_of_their_tasks():
         assert text in str(caught.value)
 
 
-GOOD = {"function": another, "tasks": [{"i": 0, "log": "log"}]}
+GOOD = {"measure": another, "tasks": [Task(0, "log")]}
 
 
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
-        ("function", None),
-        ("function", "another"),
+        ("measure", None),
+        ("measure", "another"),
         ("tasks", None),
         ("tasks", 3),
         ("tasks", {"i": 0}),
@@ -437,7 +504,7 @@ def test_misuse_of_sweeps(argument, value):
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("function", None), ("tasks", None), ("tasks", ["i"]), ("table", None), ("table", 3)],
+    [("measure", None), ("tasks", None), ("tasks", ["i"]), ("table", None), ("table", 3)],
 )
 def test_misuse_of_reading(argument, value, tmp_path):
     good = {**GOOD, "table": tmp_path / "t.jsonl"}
@@ -450,8 +517,8 @@ def test_a_task_has_one_thread_and_the_caller_keeps_its_own():
     try:
         torch.set_num_threads(3)
         with threadpool_limits(3):
-            found = sweep(threads, [{"case": 0}], jobs=1, progress=False)
-            assert threads(0) == {"torch": 3, "pools": 3}
+            found = sweep(threads, [Task(0)], jobs=1, progress=False)
+            assert threads(Task(0)) == {"torch": 3, "pools": 3}
     finally:
         torch.set_num_threads(before)
     assert found.loc[0, ["torch", "pools"]].tolist() == [1, 1]
@@ -459,7 +526,7 @@ def test_a_task_has_one_thread_and_the_caller_keeps_its_own():
 
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="is about pytest -n")
 def test_a_process_of_parallel_tests_has_one_thread():
-    assert set(threads(0).values()) == {1}
+    assert set(threads(Task(0)).values()) == {1}
 
 
 def test_an_absent_scheduler_is_an_error(tmp_path):

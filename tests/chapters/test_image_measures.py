@@ -2,6 +2,7 @@
 
 import math
 
+import pandas
 import pytest
 import torch
 
@@ -15,7 +16,6 @@ from diffot.measures import distances, quality
 from diffot.processes import schedules
 
 PROBE = "DigitsProbe28"
-DIGITS, FACES = checkpoints.hashes("Digits28"), checkpoints.hashes("Faces32A")
 
 
 def test_distance_from_the_finest_steps_for_a_standard_normal(generator):
@@ -54,32 +54,33 @@ def test_an_image_counts_as_changed_if_any_label_is():
     assert distances.differently_read(probe, x, y).float().mean() < 0.05
 
 
-def test_a_model_that_copies_is_found_out(monkeypatch):
+def test_a_row_of_quality_is_its_table_again():
+    digits = datasets.load_images({"set": "digits", "n": 60}).images
+    draws = torch.Generator().manual_seed(0)
+    probe = registry.load("DigitsProbe28")
+    table = quality.quality_table(digits[:15], digits[15:30], digits[30:], probe, draws)
+    pandas.testing.assert_frame_equal(
+        measurements.unfold(measurements.fold(table)), table, check_names=False, check_dtype=False
+    )
+
+
+def test_a_model_that_copies_is_found_out():
     """The best denoiser for 300 digits draws these very digits."""
-    monkeypatch.setattr(quality, "DIRECTIONS", 50)
-    copied = datasets.load_images({**recipes.config("Digits28").data, "n": 300}).images
+    training = datasets.load_images({**recipes.config("Digits28").data, "n": 300}).images
+    others = measured.held_out("Digits28", 100).images
     schedule = recipes.config("Digits28").schedule
-    monkeypatch.setattr(
-        measurements, "load", lambda name, weights: ExactDenoiser(PointSet(copied), schedule)
-    )
-    row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
-    table = measurements.unfold(row)
-    assert table.loc["samples", "nearest_share"] > 0.95
-    assert table.loc["samples", "nearest_ratio"] < 0.05
-    assert table.loc["real images", "nearest_share"] < 0.1
-    assert (
-        table.loc["samples", "feature_distance"] < table.loc["Gaussian fit", "feature_distance"]
-    )
+    ratios = []
+    for known in (training, datasets.load_images(recipes.config("Digits28").data).images[-300:]):
+        draws = torch.Generator().manual_seed(0)
+        denoiser = ExactDenoiser(PointSet(known), schedule)
+        samples = measurements.sample(denoiser, known.shape[1:], 100, 20, draws)
+        near = quality.nearness(
+            quality.nearest_distances(samples, training),
+            quality.nearest_distances(others, training),
+        )
+        ratios.append(near.ratio.value)
     # without the copied digits among the training images there is nothing to notice
-    monkeypatch.setattr(
-        measurements,
-        "load",
-        lambda name, weights: ExactDenoiser(
-            PointSet(datasets.load_images(recipes.config(name).data).images[-300:]), schedule
-        ),
-    )
-    row = measurements.measure_quality("Digits28", DIGITS, "DigitsProbe28", 100, 20, 300, seed=0)
-    assert measurements.unfold(row).loc["samples", "nearest_ratio"] > 0.9
+    assert ratios[0] < 0.05 and ratios[1] > 0.9
 
 
 def test_held_out_digits_are_the_other_ones():
@@ -102,14 +103,14 @@ def test_held_out_animals_are_other_animals():
         measured.held_out("Celeb64", 5)
 
 
-def test_a_model_that_listens_to_one_label_only(monkeypatch):
-    """Whatever it is told, it draws a real face, with the background that it was told."""
+def test_a_model_that_listens_to_one_label_only():
+    """Whatever it is asked for, it draws a real face, with the background that was asked for."""
     faces = datasets.load_images({**recipes.config("Faces32A").data, "n": 500, "seed": 200})
     schedule = recipes.config("Faces32A").schedule
 
     class HardOfHearing:
-        def condition(self, told):
-            wanted = told["background"].tolist()
+        def condition(self, labels):
+            wanted = labels["background"].tolist()
             of_color = {
                 color: torch.nonzero(faces.labels["background"] == color)[:, 0].tolist()
                 for color in set(wanted)
@@ -123,16 +124,34 @@ def test_a_model_that_listens_to_one_label_only(monkeypatch):
 
             return as_denoiser(noise, schedule)
 
-    monkeypatch.setattr(measurements, "load", lambda name, weights: HardOfHearing())
-    listening = recipes.config("Faces32Conditional")
-    monkeypatch.setitem(recipes.RECIPES, "Faces32A", listening)
-    row = measurements.measure_told("Faces32A", FACES, "FacesProbe32", 200, 5, seed=0)
+    others = measured.held_out("Faces32A", 200)
+    labels = {name: others.labels[name] for name in ("background", "smile", "skin")}
+    z = torch.randn(200, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = measurements.conditioned(HardOfHearing(), labels, z, 5)
+    row = measurements.agreement_with_labels(registry.load("FacesProbe32"), labels, images)
     assert row["told_background"] > 0.98 and row["chance_background"] < 0.4
     for label in ("smile", "skin"):
         chance = row[f"chance_{label}"]
         assert abs(row[f"told_{label}"] - chance) < 4 * (chance * (1 - chance) / 200) ** 0.5
 
 
+def test_columns_of_steps_are_those_of_the_images(monkeypatch):
+    monkeypatch.setattr(measurements, "COUNTS", (2, 5))
+    digits = datasets.load_images({"set": "digits", "n": 40}).images
+    denoiser = ExactDenoiser(PointSet(digits), schedules.linear(20, 1e-3, 0.2))
+    z = torch.randn(12, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    row = measurements.steps_columns(denoiser, registry.load(PROBE), z)
+    two, finest = (measurements.in_steps(denoiser, z, [2])[k] for k in (0, 1))
+    apart = (two - finest).square().mean((1, 2, 3)).sqrt()
+    assert row["distance_2"] == pytest.approx(float(apart.mean()), rel=1e-5)
+    assert row["distance_2_error"] == pytest.approx(float(apart.std() / 12**0.5), rel=1e-4)
+    assert row["distance_2_most"] == pytest.approx(float(apart.max()), rel=1e-5)
+
+
 def test_other_weights_than_those_of_the_table_are_refused():
     with pytest.raises(ValueError, match="weights is 'abc', and those of Digits28"):
-        measurements.measure_steps("Digits28", "abc", "DigitsProbe28", 2, seed=0)
+        measurements.StepsTask("Digits28", "abc", "DigitsProbe28", 2)
+    with pytest.raises(ValueError, match="Digits28 takes no labels"):
+        measurements.ConditionTask(
+            "Digits28", checkpoints.hashes("Digits28"), "DigitsProbe28", 2, 5
+        )

@@ -1,45 +1,47 @@
-"""Regions by name: their pixels, counted, and where real faces change."""
+"""Regions: their pixels, counted, and where real faces change."""
 
 import pytest
 import torch
+from misuse import Use, check, misuses
 
-from chapters.latent_manipulation import regions
+from chapters.latent_manipulation.regions import Region
 from diffot.data import faces
 
-MIDDLE = "box=0.25,0.25,0.75,0.75"
+MIDDLE = (0.25, 0.25, 0.75, 0.75)
+
+
+def mask(part, size=32, **options):
+    return Region(part, **options).mask(size)
 
 
 def test_a_box_scaled_softened_and_turned_inside_out():
-    middle = regions.mask(MIDDLE, 32)
+    middle = mask(MIDDLE)
     rows, columns = torch.nonzero(middle[0]).T
     assert middle.sum() == 256 and rows.min() == columns.min() == 8
-    assert torch.equal(regions.mask(f"{MIDDLE} scale=0.5", 32), regions.mask(
-        "box=0.375,0.375,0.625,0.625", 32
-    ))  # fmt: skip
-    assert torch.equal(regions.mask(f"{MIDDLE} scale=3", 32), regions.mask("all", 32))
-    assert torch.equal(regions.mask(f"{MIDDLE} outside", 32), 1 - middle)
-    soft = regions.mask(f"{MIDDLE} soft=0.25", 32)
+    assert torch.equal(mask(MIDDLE, scale=0.5), mask((0.375, 0.375, 0.625, 0.625)))
+    assert torch.equal(mask(MIDDLE, scale=3), mask("all"))
+    assert torch.equal(mask(MIDDLE, outside=True), 1 - middle)
+    soft = mask(MIDDLE, soft=0.25)
     # an edge from 4 pixels outside to 4 pixels inside
     assert torch.equal(soft[0, 16] > 0, (torch.arange(32) - 15.5).abs() < 12)
     assert torch.equal(soft[0, 16] == 1, (torch.arange(32) - 15.5).abs() < 4)
-    assert torch.equal(regions.mask("eyes soft", 32), regions.mask("eyes soft=0.1", 32))
 
 
 def test_one_channel():
-    blue = regions.mask(f"{MIDDLE} blue", 32)
+    blue = mask(MIDDLE, channel="blue")
     assert blue[:2].sum() == 0 and blue[2].sum() == 256
-    assert regions.mask("all red", 16).sum(dim=(1, 2)).tolist() == [256, 0, 0]
+    assert mask("all", 16, channel="red").sum(dim=(1, 2)).tolist() == [256, 0, 0]
 
 
 @pytest.mark.parametrize("part", ["eyes", "mouth", "hair"])
 def test_elsewhere_is_as_large_and_nowhere_the_same(part):
-    own = regions.mask(part, 32)
-    others = [regions.mask(f"{part} elsewhere={k}", 32) for k in range(5)]
+    own = mask(part)
+    others = [mask(part, elsewhere=k) for k in range(5)]
     for other in others:
         # a box between pixels holds a row or column more or less
         assert other.sum() == pytest.approx(float(own.sum()), rel=0.2)
         assert (other * own).sum() == 0
-    assert torch.equal(others[0], regions.mask(f"{part} elsewhere", 32))
+    assert torch.equal(others[0], mask(part, elsewhere=0))
     assert len(torch.stack(others).unique(dim=0)) > 1
 
 
@@ -50,9 +52,7 @@ def test_segmented_eyes_are_where_other_faces_put_on_sunglasses():
     shared = plain.labels["sunglasses"] < biased.labels["sunglasses"]
     changed = (plain.pixels != biased.pixels)[shared].any(1).float()
     assert len(changed) > 40
-    box, half, seldom = (
-        regions.mask(name, 32) for name in ("eyes", "eyes segmented", "eyes segmented=0.1")
-    )
+    box, half, seldom = mask("eyes"), mask("eyes", segmented=0.5), mask("eyes", segmented=0.1)
     # what a mask holds of the changed pixels, and how often its pixels change
     held = [float((changed * m).sum() / changed.sum()) for m in (box, half, seldom)]
     often = [float((changed * m).sum() / (m.sum() * len(changed))) for m in (box, half, seldom)]
@@ -60,32 +60,51 @@ def test_segmented_eyes_are_where_other_faces_put_on_sunglasses():
     assert often[1] > 0.75 and often[1] > often[0] and often[1] > often[2]
 
 
+def test_regions_that_are_equal_are_one_key():
+    assert Region("eyes", scale=1) == Region("eyes", scale=1.0)
+    assert hash(Region("eyes", elsewhere=0)) == hash(Region("eyes", elsewhere=0))
+    assert type(Region("eyes", scale=2).scale) is float
+    assert Region("eyes") != Region("eyes", elsewhere=0)
+
+
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("arguments", "message"),
     [
-        ("eye", "unknown region 'eye'; did you mean eyes"),
-        ("", "unknown region ''"),
-        ("eyes sfot", "unknown option of 'eyes sfot' 'sfot'; did you mean soft"),
-        ("eyes scale", "'scale' lacks a number"),
-        ("eyes scale=big", "'big' in 'scale=big' is not a number"),
-        ("eyes elsewhere=0.5", "'0.5' in 'elsewhere=0.5' is not a whole number"),
-        ("eyes scale=-1", "scale is -1; expected a number above 0"),
-        ("eyes scale=inf", "scale is inf; expected a number above 0"),
-        ("eyes soft=nan", "soft is nan"),
-        ("eyes elsewhere=nan", "'nan' in 'elsewhere=nan' is not a whole number"),
-        ("eyes segmented=0", "segmented is 0; expected a number above 0 and at most 1"),
-        ("eyes soft=0.1 soft=0.2", "'eyes soft=0.1 soft=0.2' has an option twice"),
-        ("face outside outside", "has an option twice"),
-        ("eyes red blue", r"names the channels \['red', 'blue'\]"),
-        ("all soft", "'all' goes with a channel only, not with soft"),
-        ("all outside", "nothing is outside of 'all'"),
-        ("eyes segmented soft", "'eyes' cannot be segmented and soft"),
-        ("face segmented", "'face' cannot be segmented; eyes, mouth, hair can"),
-        ("box=0,0,1", "'box=0,0,1' has 3 numbers"),
-        ("box=0,0,1,x", "'x' in 'box=0,0,1,x' is not a number"),
-        ("box=0.5,0,0.2,1", "expected .left, top, right, bottom."),
+        ({"part": "eye"}, "unknown part, or a box, 'eye'; did you mean eyes"),
+        ({"part": ""}, "unknown part, or a box, ''"),
+        ({"part": "eyes", "scale": -1}, "scale is -1; expected a number above 0"),
+        ({"part": "eyes", "segmented": 0}, "segmented is 0; expected a number above 0 and at mo"),
+        ({"part": "eyes", "segmented": 1.5}, "segmented is 1.5"),
+        ({"part": "eyes", "elsewhere": 0.5}, "elsewhere is 0.5"),
+        ({"part": "eyes", "channel": "cyan"}, "unknown channel 'cyan'"),
+        ({"part": "all", "soft": 0.1}, r"'all' goes with channel only, not with \['soft'\]"),
+        ({"part": "all", "outside": True}, r"'all' goes with channel only, .*outside"),
+        ({"part": "eyes", "segmented": 0.5, "soft": 0.1}, r"segmented does not go with \['soft'"),
+        ({"part": "face", "segmented": 0.5}, "'face' cannot be segmented; eyes, mouth, hair can"),
+        ({"part": (0, 0, 1)}, "part has 3 numbers"),
+        ({"part": (0.5, 0.0, 0.2, 1.0)}, "part is .*expected .left, top, right, bottom."),
     ],
 )
-def test_misspelt_regions(name, message):
-    with pytest.raises(ValueError, match=message):
-        regions.mask(name, 32)
+def test_regions_that_cannot_be(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Region(**arguments)
+
+
+def test_regions_that_hold_no_pixel():
+    with pytest.raises(ValueError, match=r"part=\(0.0, 0.0, 1.0, 1.0\).*holds no pixel"):
+        Region((0.0, 0.0, 1.0, 1.0), outside=True).mask(8)
+
+
+USES = [
+    Use(Region, {
+        "part": "eyes", "scale": 1.5, "elsewhere": 1, "soft": 0.1, "outside": True,
+        "channel": "red",
+    }, allowed={"elsewhere": {"None"}, "channel": {"None"}}),
+    Use(Region, {"part": "eyes", "segmented": 0.5}, allowed={"segmented": {"None"}}),
+    Use(Region("eyes").mask, {"size": 8}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("use", "argument", "value"), misuses(USES))
+def test_misuse(use, argument, value):
+    check(use, argument, value)

@@ -9,6 +9,8 @@ import torch
 
 from chapters.random_densities import visibility
 from chapters.random_densities.visibility import (
+    DensityTask,
+    MixtureTask,
     measure_density,
     measure_mixture,
     random_gaussian_mixture,
@@ -105,7 +107,7 @@ def asymmetry_and_folds(mixture, reach=5.0, spacing=0.1):
 
 @pytest.mark.parametrize("family", ["compact", "separated"])
 def test_a_row_belongs_to_its_density(family):
-    row = measure_density(family, 1, 0)
+    row = measure_density(DensityTask(family, 1, 0))
     draws = generator(0, f"{family} density 1")
     law = random_density(family, draws)
     x = law.sample(400, draws)
@@ -117,7 +119,7 @@ def test_a_row_belongs_to_its_density(family):
 def test_a_bent_density_is_measured_as_the_flow_of_mixtures_says(monkeypatch):
     """With time 8 instead of infinity, which leaves 3e-4 of the signal."""
     fixed(monkeypatch, SMOOTH)
-    row = measure_density("compact", 0, 0)
+    row = measure_density(DensityTask("compact", 0, 0))
     law = as_density(SMOOTH)
     x = law.sample(400, generator(0, "compact density 0"))
     later = SMOOTH.marginal(math.exp(-8), (1 - math.exp(-16)) ** 0.5)
@@ -136,7 +138,7 @@ def test_a_bent_density_is_measured_as_the_flow_of_mixtures_says(monkeypatch):
 @pytest.mark.parametrize("name", STRAIGHT)
 def test_nothing_is_found_for_a_density_whose_map_is_optimal(monkeypatch, name):
     fixed(monkeypatch, STRAIGHT[name])
-    row = measure_density("separated", 0, 0)
+    row = measure_density(DensityTask("separated", 0, 0))
     for key in ("excess_100", "error_100", "folded", "certified"):
         assert row[key] == 0, key
     assert row["unmoved_100"] == 1
@@ -150,7 +152,7 @@ def test_nothing_is_found_for_a_density_whose_map_is_optimal(monkeypatch, name):
 
 @pytest.mark.parametrize("dim", [2, 5])
 def test_a_row_belongs_to_its_mixture(dim):
-    row = measure_mixture(dim, 1, 0)
+    row = measure_mixture(MixtureTask(dim, 1, 0))
     draws = generator(0, f"mixture 1 in dimension {dim}")
     law = random_gaussian_mixture(dim, draws)
     x = law.sample(400, draws)
@@ -170,7 +172,7 @@ def test_a_folded_mixture(monkeypatch):
     monkeypatch.setattr(visibility, "CLOUD", 2500)
     monkeypatch.setattr(visibility, "SUBSAMPLES", {100: 4, 2500: 1})
     fixed(monkeypatch, BENT)
-    row = measure_mixture(2, 0, 0)
+    row = measure_mixture(MixtureTask(2, 0, 0))
     x = BENT.sample(2500, generator(0, "mixture 0 in dimension 2"))
     y = ExactFlow(BENT).encode(x)
     require_sample_columns(row, x, y)
@@ -189,7 +191,7 @@ def test_a_folded_mixture(monkeypatch):
 @pytest.mark.parametrize("name", STRAIGHT)
 def test_nothing_is_found_for_a_mixture_whose_map_is_optimal(monkeypatch, name):
     fixed(monkeypatch, STRAIGHT[name])
-    row = measure_mixture(2, 0, 0)
+    row = measure_mixture(MixtureTask(2, 0, 0))
     assert row["certified"] == row["folded"] == row["excess_100"] == 0
     assert row["asymmetry"] < 1e-7 and row["unmoved_100"] == 1
 
@@ -211,7 +213,7 @@ def test_random_mixtures_have_the_stated_parameters():
 
 
 def test_a_row_depends_on_index_and_seed_alone():
-    first = measure_mixture(2, 3, 0)
-    assert measure_mixture(2, 3, 0) == first
-    assert measure_mixture(2, 4, 0)["asymmetry"] != first["asymmetry"]
-    assert measure_mixture(2, 3, 1)["asymmetry"] != first["asymmetry"]
+    first = measure_mixture(MixtureTask(2, 3, 0))
+    assert measure_mixture(MixtureTask(2, 3, 0)) == first
+    assert measure_mixture(MixtureTask(2, 4, 0))["asymmetry"] != first["asymmetry"]
+    assert measure_mixture(MixtureTask(2, 3, 1))["asymmetry"] != first["asymmetry"]

@@ -1,11 +1,13 @@
-"""Shares of a number of cases against random draws and textbook values."""
+"""Estimates against random draws and textbook values, and their columns."""
+
+import math
 
 import pytest
 import torch
 from misuse import Use, check, misuses
 
 from diffot import seeds
-from diffot.estimates import share_error, share_interval
+from diffot.estimates import Estimate, Share, columns, mean, share, share_error
 
 
 def test_error_is_the_deviation_of_shares(generator):
@@ -18,15 +20,34 @@ def test_error_is_the_deviation_of_shares(generator):
 def test_interval_holds_the_shares_under_which_the_count_is_not_unlikely():
     """Its ends p' solve (p - p')² = 1.96² p' (1 - p') / n."""
     for hits, n in ((0, 20), (7, 20), (200, 200)):
-        for end in share_interval(hits, n):
+        counted = share(torch.arange(n) < hits)
+        assert counted.value == hits / n
+        for end in (counted.low, counted.high):
             away = (hits / n - end) ** 2 * n
             assert away == pytest.approx(1.959964**2 * end * (1 - end), abs=1e-5)
-    assert share_interval(0, 0) == (0.0, 1.0)
+    nothing = share(torch.zeros(0).bool())
+    assert math.isnan(nothing.value) and (nothing.low, nothing.high) == (0.0, 1.0)
+
+
+def test_error_of_a_mean_is_the_deviation_of_means(generator):
+    draws = 3 * torch.randn(20_000, 25, generator=generator, dtype=torch.float64)
+    errors = [mean(values).error ** 2 for values in draws[:2000]]
+    assert float(draws.mean(1).std()) == pytest.approx(0.6, rel=0.02)
+    assert sum(errors) / 2000 == pytest.approx(0.36, rel=0.03)
+    assert math.isnan(mean(draws[0, :1]).error) and math.isnan(mean(draws[0, :0]).value)
+
+
+def test_columns_are_called_after_the_estimate():
+    assert columns("cost", Estimate(2.0, 0.5)) == {"cost": 2.0, "cost_error": 0.5}
+    row = columns("smiles", Share(0.5, 0.25, 0.75))
+    assert row == {"smiles": 0.5, "smiles_low": 0.25, "smiles_high": 0.75}
 
 
 USES = [
     Use(share_error, {"share": 0.5, "n": 10}),
-    Use(share_interval, {"hits": 5, "n": 10}),
+    Use(share, {"cases": torch.arange(10) < 5}, allowed={"cases": {"array"}}),
+    Use(mean, {"values": torch.arange(10.0)}, allowed={"values": {"NaN", "infinity"}}),
+    Use(columns, {"name": "cost", "estimate": Estimate(1.0, 0.1)}, allowed={"name": {"text"}}),
     Use(seeds.generator, {"seed": 3, "key": "latents"}, allowed={"key": {"text"}}),
 ]
 
@@ -41,7 +62,7 @@ def test_misuse(use, argument, value):
     [
         (lambda: share_error(1.5, 10), "share is 1.5; expected a number from 0 to 1"),
         (lambda: share_error(0.5, 0), "n is 0"),
-        (lambda: share_interval(11, 10), "hits is 11; expected a whole number from 0 to 10"),
+        (lambda: share(torch.zeros(2, 2).bool()), r"cases has shape \(2, 2\)"),
     ],
 )
 def test_counts_that_cannot_be(call, message):

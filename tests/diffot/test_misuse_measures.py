@@ -7,9 +7,11 @@ import pytest
 import torch
 from misuse import Use, check, expect, misuses
 
-from chapters.identical_latents import latent_measures
+from chapters.identical_latents import maps, pairs
 from chapters.image_models import measurements
-from chapters.latent_manipulation import manipulation, regions
+from chapters.latent_manipulation import brightness, edits, readings, shifts, transfers
+from chapters.latent_manipulation.readings import Target
+from chapters.latent_manipulation.regions import Region, region_means
 from diffot import estimates
 from diffot.denoisers.network import as_denoiser
 from diffot.learning import checkpoints, latent_maps, measured
@@ -17,6 +19,7 @@ from diffot.learning.attributes import AttributeProbe
 from diffot.measures import agreement, distances, quality
 from diffot.measures.linear import explained_variance, linear_share, residuals
 from diffot.processes import schedules
+from diffot.transport.linear import LinearMap
 
 N, SHAPE = 12, (1, 4, 4)
 CLASSES = {"kind": ("no", "yes"), "tone": ("dark", "gray", "light")}
@@ -34,7 +37,7 @@ PAIRS = (X.flatten(1) @ Y.flatten(1).T).double()
 KINDS = torch.arange(N) % 2
 PROBE = AttributeProbe(CLASSES, channels=1, size=4, widths=(8,)).requires_grad_(False)
 PREDICTOR = as_denoiser(lambda x, t: x, schedules.linear(10, 1e-3, 0.2))
-LINEAR = latent_maps.LinearMap.fit(X)
+LINEAR = LinearMap.fit(X)
 POINTS = X.flatten(1).numpy()
 NUMBERS = X.flatten(1).mean(1)
 DISTANCES = np.linspace(0.1, 0.2, N)
@@ -42,6 +45,9 @@ DIRECTIONS = quality.random_directions(16, 5, draws())
 
 DIGITS = "Digits28"
 HASH = checkpoints.hashes(DIGITS)
+MAP = latent_maps.LatentMap(DIGITS, 5)
+KIND = Target("kind", ("yes",))
+TRANSFERS = transfers.Transfers(X, Y, Z)
 
 QUICK = [
     Use(agreement.correlations, {"x": X, "y": Y}),
@@ -104,135 +110,146 @@ QUICK = [
         {"denoiser": PREDICTOR, "shape": SHAPE, "n": 2, "steps": 2, "generator": draws()},
     ),
     Use(measured.held_out, {"model": DIGITS, "n": 2}),
-    Use(measured.load, {"model": DIGITS, "weights": HASH}),
+    Use(measured.require_weights, {"model": DIGITS, "weights": HASH}),
     Use(
-        manipulation.edit,
+        edits.edit,
         {
-            "denoiser": PREDICTOR, "z": Z, "x": X, "mask": MASK, "sigmas": 1.0,
-            "method": "hold", "steps": 2, "seed": 0,
+            "denoiser": PREDICTOR, "z": Z, "x": X, "mask": MASK, "sigmas": 1.0, "steps": 2,
+            "method": "hold", "seed": 0,
         },
     ),
-    Use(manipulation.change, {"x": X, "y": Y, "mask": MASK}),
-    Use(manipulation.region_means, {"images": X, "mask": MASK}),
+    Use(shifts.shifted, {"x": X, "y": Y, "mask": MASK}),
+    Use(brightness.brightness, {"images": X, "mask": MASK}),
     Use(
-        manipulation.quantile_prediction,
+        brightness.predictions,
+        {"training": Y, "linear": LINEAR, "z": Z, "mask": MASK, "sigmas": 1.0},
+        named={"training": "images"},
+    ),
+    Use(readings.readings, {
+        "probe": PROBE, "x": X, "y": Y, "target": KIND
+    }, allowed={"target": {"None"}}),
+    Use(readings.kept, {"probe": PROBE, "x": X, "y": Y, "target": KIND}),
+    Use(
+        transfers.outcomes,
+        {"transfers": TRANSFERS, "probe": PROBE, "target": KIND, "mask": MASK},
+    ),
+    Use(edits.change, {"x": X, "y": Y, "mask": MASK}),
+    Use(region_means, {"images": X, "mask": MASK}),
+    Use(
+        brightness.quantile_prediction,
         {"values": NUMBERS, "coordinates": NUMBERS, "sigmas": 1.0},
     ),
-    Use(manipulation.linear_prediction, {"linear": LINEAR, "mask": MASK, "sigmas": 1.0}),
-    Use(manipulation.color_distances, {"x": X, "y": Y}),
-    Use(manipulation.color_effect, {"distances": NUMBERS, "success": KINDS.bool()}),
-    Use(manipulation.color_error, {"success": 0.25, "n": 12}),
-    Use(
-        manipulation.Target.parse,
-        {"text": "kind=yes", "probe": PROBE},
-        named={"text": "label"},
-    ),
-    Use(manipulation.Target("kind", [1]).seen, {"read": {"kind": KINDS}}),
-    Use(regions.mask, {"region": "eyes", "size": 8}),
-    Use(latent_maps.LinearMap, vars(LINEAR)),
-    Use(latent_maps.LinearMap.fit, {"images": X}),
+    Use(brightness.linear_prediction, {"linear": LINEAR, "mask": MASK, "sigmas": 1.0}),
+    Use(transfers.color_distances, {"x": X, "y": Y}),
+    Use(transfers.color_effect, {"distances": NUMBERS, "success": KINDS.bool()}),
+    Use(transfers.color_error, {"success": 0.25, "n": 12}),
+    Use(Target, {"label": "kind", "classes": ("yes",)}, allowed={"label": {"text"}}),
+    Use(KIND.numbers, {"probe": PROBE}),
+    Use(KIND.shown, {"probe": PROBE, "classes": {"kind": KINDS}}),
+    Use(KIND.probability, {"probe": PROBE, "images": X}),
+    Use(readings.probe_for, {"model": DIGITS}),
+    Use(LinearMap, vars(LINEAR)),
+    Use(LinearMap.fit, {"images": X}),
     Use(LINEAR.decode, {"z": Z}),
     Use(LINEAR.encode, {"x": X}),
-    Use(latent_maps.parse, {"name": DIGITS, "steps": 5}, named={"name": "model"}),
+    Use(latent_maps.GaussianMap, {"data_of": DIGITS}, named={"data_of": ""}),
+    Use(latent_maps.LatentMap, {
+        "model": DIGITS, "steps": 5, "eta": 0.5, "noise_seed": 1, "labels": (), "label_seed": 0
+    }),
     Use(latent_maps.latents, {"shape": SHAPE, "n": 2, "seed": 0}),
     Use(
-        latent_measures.compare,
+        pairs.compare,
         {"x": X, "y": Y, "probe_x": PROBE, "probe_y": PROBE, "generator": draws()},
         allowed={"probe_x": {"None"}, "probe_y": {"None"}},
     ),
     Use(estimates.share_error, {"share": 0.25, "n": 12}, allowed={"n": {"half"}}),
-    Use(estimates.share_interval, {"hits": 3, "n": 12}),
 ]  # fmt: skip
 
-TASK = {"weights": HASH, "n": 10, "steps": 5, "seed": 0}
-MAP = {"name": "model"}
-MAPS = {"first": "model", "second": "model"}
-SHIFT = {"model": DIGITS, "region": "all", "train": 50, **TASK}
-SLOW = [
+TASK = {"weights": HASH, "n": 10, "seed": 0}
+SHIFT = {"model": DIGITS, "region": Region(), "train": 50, "steps": 5, **TASK}
+PAIR = pairs.PairTask(MAP, MAP, **TASK)
+TASKS = [
     Use(
-        measurements.measure_quality,
-        {"model": DIGITS, "probe": "DigitsProbe28", "train": 50, **TASK},
+        measurements.QualityTask,
+        {"model": DIGITS, "probe": "DigitsProbe28", "train": 50, "steps": 5, **TASK},
     ),
+    Use(measurements.StepsTask, {"model": DIGITS, "probe": "DigitsProbe28", **TASK}),
     Use(
-        measurements.measure_steps,
-        {"model": DIGITS, "weights": HASH, "probe": "DigitsProbe28", "n": 2, "seed": 0},
-    ),
-    Use(
-        measurements.measure_told,
+        measurements.ConditionTask,
         {
             **TASK,
             "model": "Faces32Conditional",
             "weights": checkpoints.hashes("Faces32Conditional"),
             "probe": "FacesProbe32",
+            "steps": 5,
         },
     ),
     Use(
-        manipulation.start,
-        {"model": DIGITS, "images": "drawn", "n": 2, "steps": 5, "seed": 0},
-    ),
-    Use(
-        manipulation.measure_shift,
-        {**SHIFT, "images": "drawn", "sigmas": 1.0, "method": "shift", "target": "digit=8"},
-        named={"target": "label"},
-    ),
-    Use(manipulation.measure_brightness, {**SHIFT, "step": 1.0}),
-    *(
-        Use(
-            function,
-            {**TASK, "model": DIGITS, "target": "digit=8", "region": "all", "donors": "with"},
-            named={"target": "label"},
-        )
-        for function in (manipulation.transfer, manipulation.measure_transfer)
-    ),
-    Use(latent_maps.decode, {"name": DIGITS, "n": 2, "steps": 5, "seed": 0}, named=MAP),
-    Use(
-        latent_maps.encode,
-        {"name": DIGITS, "images": DIGITS, "n": 2, "steps": 5},
-        named={"name": "model", "images": "model"},
-    ),
-    Use(
-        latent_maps.translate,
-        {"first": DIGITS, "second": DIGITS, "n": 2, "steps": 5},
-        named=MAPS,
-    ),
-    Use(latent_measures.measure_pair, {"first": DIGITS, "second": DIGITS, **TASK}, named=MAPS),
-    Use(
-        latent_measures.measure_translation,
-        {"first": DIGITS, "second": DIGITS, **TASK},
-        named=MAPS,
-    ),
-    Use(
-        latent_measures.measure_linear, {"first": DIGITS, "second": DIGITS, **TASK}, named=MAPS
-    ),
-    Use(latent_measures.measure_ranks, {"name": DIGITS, **TASK}, named=MAP),
-    Use(
-        latent_measures.measure_assignment,
-        {"images": DIGITS, "codes": DIGITS, "noise": 0.5, "within": "digit", **TASK},
-        named={"images": "model", "codes": "model"},
-    ),
-    Use(latent_measures.measure_copies, {"name": DIGITS, **TASK}, named=MAP),
-    Use(
-        latent_measures.measure_autoencoders,
+        shifts.ShiftTask,
         {
-            "first": "FacesVAE32", "second": "FacesVAE32", "told": "others", "n": 2, "seed": 0,
+            **SHIFT, "sigmas": 1.0, "target": KIND, "images": "drawn", "method": "shift",
+        },
+        allowed={"target": {"None"}},
+    ),
+    Use(shifts.BrightnessTask, {**SHIFT, "step": 1.0}),
+    Use(
+        transfers.TransferTask,
+        {
+            **TASK, "model": DIGITS, "target": KIND, "region": Region(), "donors": "with",
+            "steps": 5,
+        },
+    ),
+    Use(pairs.PairTask, {"first": MAP, "second": MAP, **TASK}),
+    Use(maps.MapTask, {"latent_map": MAP, **TASK}),
+    Use(
+        maps.AssignmentTask,
+        {"images": DIGITS, "codes": MAP, "noise": 0.5, "within": "digit", **TASK},
+        named={"images": "model"},
+        allowed={"within": {"None"}},
+    ),
+    Use(
+        pairs.AutoencoderTask,
+        {
+            "first": "FacesVAE32", "second": "FacesVAE32", "labels": "others", "n": 2, "seed": 0,
             "weights": checkpoints.hashes("FacesVAE32"),
         },
         named={"first": "autoencoder", "second": "autoencoder"},
     ),
 ]  # fmt: skip
+MEASURES = {
+    measurements.measure_quality, measurements.measure_steps, measurements.measure_condition,
+    shifts.measure_shift, shifts.measure_brightness, transfers.transfer,
+    transfers.measure_transfer, pairs.measure_pair, pairs.measure_translation,
+    pairs.measure_linear, pairs.measure_autoencoders, maps.measure_ranks, maps.measure_copies,
+    maps.measure_assignment,
+}  # fmt: skip
+SLOW = [
+    *(Use(measure, {"task": PAIR}) for measure in MEASURES),
+    Use(edits.start, {"latent_map": MAP, "images": "drawn", "n": 2, "seed": 0}),
+    Use(latent_maps.decode, {"latent_map": MAP, "n": 2, "seed": 0}),
+    Use(
+        latent_maps.encode,
+        {"latent_map": MAP, "images": DIGITS, "n": 2},
+        named={"images": "model"},
+    ),
+    Use(latent_maps.translate, {"first": MAP, "second": MAP, "n": 2}),
+]
 
 
-@pytest.mark.parametrize("use", [pytest.param(u, id=u.function.__qualname__) for u in QUICK])
+@pytest.mark.parametrize(
+    "use", [pytest.param(u, id=u.function.__qualname__) for u in [*QUICK, *TASKS]]
+)
 def test_good_calls_work(use):
     use.function(**use.arguments)
 
 
-@pytest.mark.parametrize(("use", "argument", "value"), misuses([*QUICK, *SLOW]))
+@pytest.mark.parametrize(("use", "argument", "value"), misuses([*QUICK, *TASKS, *SLOW]))
 def test_what_is_spoilt_is_named(use, argument, value):
     check(use, argument, value)
 
 
 ONE, FEW = X[:1], X[:5]
+FACES = latent_maps.LatentMap("Faces32A", 5)
 
 
 @pytest.mark.parametrize(
@@ -258,25 +275,25 @@ ONE, FEW = X[:1], X[:5]
         (lambda: distances.distances(X, ONE), "y (1, 1, 4, 4)"),
         (lambda: distances.distances(X[:, :, :0], X[:, :, :0]), "expected images"),
         (lambda: distances.differently_read(PROBE, X, ONE), "y (1, 1, 4, 4)"),
-        (lambda: manipulation.color_distances(X, ONE), "y (1, 1, 4, 4)"),
-        (lambda: manipulation.change(X, ONE, MASK), "y (1, 1, 4, 4)"),
+        (lambda: transfers.color_distances(X, ONE), "y (1, 1, 4, 4)"),
+        (lambda: edits.change(X, ONE, MASK), "y (1, 1, 4, 4)"),
         (
-            lambda: manipulation.edit(PREDICTOR, Z, FEW, MASK, 1.0, "shift", 2, 0),
+            lambda: edits.edit(PREDICTOR, Z, FEW, MASK, 1.0, 2),
             "x torch.float32 of shape (5, 1, 4, 4)",
         ),
-        (lambda: manipulation.quantile_prediction(NUMBERS[:, None], NUMBERS, 1.0), "values"),
-        (lambda: manipulation.quantile_prediction(NUMBERS, X, 1.0), "coordinates"),
-        (lambda: manipulation.color_effect(NUMBERS, KINDS[:1].bool()), "success (1,)"),
+        (lambda: brightness.quantile_prediction(NUMBERS[:, None], NUMBERS, 1.0), "values"),
+        (lambda: brightness.quantile_prediction(NUMBERS, X, 1.0), "coordinates"),
+        (lambda: transfers.color_effect(NUMBERS, KINDS[:1].bool()), "success (1,)"),
         (lambda: LINEAR.decode(Z.expand(-1, 3, -1, -1)), "z has shape (12, 3, 4, 4)"),
         (lambda: LINEAR.encode(X[:, :, :1]), "x has shape (12, 1, 1, 4)"),
-        (lambda: latent_measures.compare(X, ONE, None, None, draws()), "y (1, 1, 4, 4)"),
+        (lambda: pairs.compare(X, ONE, None, None, draws()), "y (1, 1, 4, 4)"),
         # masks
         *[
             (lambda function=function, mask=mask: function(mask), "mask")
             for function in (
-                lambda mask: manipulation.region_means(X, mask),
-                lambda mask: manipulation.change(X, Y, mask),
-                lambda mask: manipulation.linear_prediction(LINEAR, mask, 1.0),
+                lambda mask: region_means(X, mask),
+                lambda mask: edits.change(X, Y, mask),
+                lambda mask: brightness.linear_prediction(LINEAR, mask, 1.0),
             )
             for mask in (2 * MASK, -MASK, 0 * MASK, MASK[0], MASK[None], MASK[:, :1], KINDS > 0)
         ],
@@ -297,19 +314,18 @@ ONE, FEW = X[:1], X[:5]
         (lambda: quality.nearest_distances(X, X[:0]), "train (0,"),
         (lambda: quality.nearness(-DISTANCES, DISTANCES), "distances"),
         (lambda: quality.nearness(DISTANCES, DISTANCES[:3]), "held_out has 3 rows"),
-        (lambda: manipulation.change(FEW, FEW, MASK), "x has 5 images"),
-        (lambda: manipulation.color_error(1.0, 12), "success is 1"),
-        (lambda: manipulation.color_error(-0.1, 12), "success is -0.1"),
-        (lambda: manipulation.color_error(0.5, 1), "n is 1"),
+        (lambda: edits.change(FEW, FEW, MASK), "x has 5 rows"),
+        (lambda: transfers.color_error(1.0, 12), "success is 1"),
+        (lambda: transfers.color_error(-0.1, 12), "success is -0.1"),
+        (lambda: transfers.color_error(0.5, 1), "n is 1"),
         (lambda: estimates.share_error(1.2, 10), "share is 1.2"),
         (lambda: estimates.share_error(-0.2, 10), "share is -0.2"),
         (lambda: estimates.share_error(math.nan, 10), "share is nan"),
         (lambda: estimates.share_error(0.5, 0), "n is 0"),
-        (lambda: estimates.share_interval(5, 3), "hits is 5"),
-        (lambda: estimates.share_interval(1, 0), "hits is 1"),
+        (lambda: estimates.share(KINDS), "cases holds int64"),
         (lambda: measurements.in_steps(PREDICTOR, Z, [2, 0]), "counts is 0"),
         (lambda: measured.held_out(DIGITS, 0), "n is 0"),
-        (lambda: regions.mask("eyes", 0), "size is 0"),
+        (lambda: Region("eyes").mask(0), "size is 0"),
         # values that say nothing
         (lambda: explained_variance(SAME, X), "x are the same"),
         (lambda: linear_share(Z, X, SAME, Z, Z), "y are the same"),
@@ -318,30 +334,26 @@ ONE, FEW = X[:1], X[:5]
             "x are the same",
         ),
         (lambda: agreement.rank_similarities(Z, SAME), "in x"),
-        (lambda: latent_maps.LinearMap.fit(SAME), "images"),
-        (lambda: latent_maps.LinearMap.fit(X[:0]), "images"),
+        (lambda: LinearMap.fit(SAME), "images"),
+        (lambda: LinearMap.fit(X[:0]), "images"),
         # what does not fit together
         (
-            lambda: latent_maps.LinearMap(LINEAR.mean, LINEAR.axes.T, LINEAR.deviations),
+            lambda: LinearMap(LINEAR.mean, LINEAR.axes.T, LINEAR.deviations),
             "axes",
         ),
         (
-            lambda: latent_maps.LinearMap(LINEAR.mean, LINEAR.axes, -LINEAR.deviations),
+            lambda: LinearMap(LINEAR.mean, LINEAR.axes, -LINEAR.deviations),
             "deviations",
         ),
         (lambda: latent_maps.latents((4, 4), 2, 0), "shape is (4, 4)"),
         (lambda: latent_maps.latents((1, 0, 4), 2, 0), "side of shape is 0"),
         (lambda: latent_maps.latents((1, 4.0, 4), 2, 0), "side of shape is 4.0"),
-        (lambda: latent_maps.encode("Faces32A", DIGITS, 2, 5), "'Digits28' of (1, 28, 28)"),
-        (lambda: latent_maps.translate(DIGITS, "Faces32A", 2, 5), "'Faces32A' of (3, 32, 32)"),
-        (
-            lambda: measurements.measure_told(DIGITS, HASH, "DigitsProbe28", 2, 5, 0),
-            "Digits28 is told no labels",
-        ),
+        (lambda: latent_maps.encode(FACES, DIGITS, 2), "Digits28 of (1, 28, 28)"),
+        (lambda: latent_maps.translate(MAP, FACES, 2), "Faces32A of (3, 32, 32)"),
         (lambda: measurements.unfold({"model": DIGITS}), "row"),
         (lambda: measurements.unfold({"a: b": 1.0, "c: d": 2.0}), "row has 2 columns"),
-        (lambda: manipulation.Target("kind", [1]).seen({"tone": KINDS}), "read 'kind'"),
-        (lambda: manipulation.color_effect(NUMBERS, KINDS), "success is"),
+        (lambda: KIND.shown(PROBE, {"tone": KINDS}), "classes 'kind'"),
+        (lambda: transfers.color_effect(NUMBERS, KINDS), "success is"),
         (
             lambda: agreement.attribute_agreement({"kind": NUMBERS}, {"kind": KINDS}, draws()),
             "first is",
@@ -356,7 +368,3 @@ def test_numbers_of_other_libraries_are_numbers():
     expected = latent_maps.latents(SHAPE, 3, 2)
     for n, seed in ((np.int64(3), np.int32(2)), (torch.tensor(3), torch.tensor(2))):
         assert torch.equal(latent_maps.latents(SHAPE, n, seed), expected)
-    assert estimates.share_interval(torch.tensor(3), np.int64(12)) == estimates.share_interval(
-        3, 12
-    )
-    assert type(latent_maps.parse(DIGITS, np.int64(5)).steps) is int

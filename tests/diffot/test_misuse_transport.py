@@ -191,10 +191,10 @@ USES = [
     Use(DENSITY.score, {"x": X}),
     Use(DENSITY.sample, {"n": 3, "generator": GENERATOR}),
     Use(densities.random_density, {"family": "compact", "generator": GENERATOR}),
-    Use(visibility.measure_density, {"family": "compact", "index": 0, "seed": 0}),
-    Use(visibility.measure_mixture, {"dim": 2, "index": 0, "seed": 0}),
+    Use(visibility.DensityTask, {"family": "compact", "index": 0, "seed": 0}),
+    Use(visibility.MixtureTask, {"dim": 2, "index": 0, "seed": 0}),
     Use(
-        visibility.measure_population,
+        visibility.PopulationTask,
         {"family": "compact", "index": 0, "seed": 0, "spacing": 0.5},
     ),
     Use(visibility.random_gaussian_mixture, {"dim": 2, "draws": GENERATOR}),
@@ -290,7 +290,7 @@ CASES = [
     Case(partial(mixtures.equal_mixture, [[0.0], [1.0]], -1.0), "variances"),
     Case(partial(mixtures.equal_mixture, [[0.0], [1.0, 2.0]], 1.0), "means"),
     Case(partial(mixtures.GaussianMixture, [0.5, 0.5], X[:1], EYE[None]), "weights"),
-    Case(partial(visibility.measure_density, "compct", 0, 0), "did you mean compact"),
+    Case(partial(visibility.DensityTask, "compct", 0, 0), "did you mean compact"),
     Case(partial(evaluation.noise_errors, EXACT, EXACT, 1, GENERATOR), "n is 1"),
     Case(
         lambda: evaluation.noise_errors(

@@ -1,7 +1,7 @@
 """How much of a map's excess a finite sample shows.
 
-Each function here measures one random law in many ways and returns one row of a table; a sweep
-(:mod:`bookkit.sweeps`) calls it for many laws. The columns:
+Each ``measure`` function measures one random law in many ways and returns one row of a table,
+whose key is its task; a sweep (:mod:`bookkit.sweeps`) calls it for many laws. The columns:
 
 - ``components``: of the mixture;
 - ``cost``, ``relative_error``: mean squared distance and relative excess on the first 2500
@@ -22,11 +22,18 @@ Each function here measures one random law in many ways and returns one row of a
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from diffot.errors import as_whole_number, require_generator, require_known
+from diffot.errors import (
+    as_number,
+    as_whole_number,
+    require_generator,
+    require_known,
+    require_type,
+)
 from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
 from diffot.laws.densities import FAMILIES, QuarticMixture, random_density
@@ -45,17 +52,71 @@ _SPACING = {"compact": 0.3, "separated": 0.2}
 _REACH = 5.0
 
 
-def measure_density(family: str, index: int, seed: int) -> dict:
-    """One random density of Khrulkov et al. (2023, section 3.4), its encoder on [0, 8].
+@dataclass(frozen=True)
+class DensityTask:
+    """A random density of Khrulkov et al. (2023, section 3.4).
 
-    Args:
+    Attributes:
         family: of :func:`~diffot.laws.densities.random_density`.
         index, seed: which of the family's laws.
-
-    Returns:
-        The columns above.
     """
-    density, draws = _density(family, index, seed)
+
+    family: str
+    index: int
+    seed: int = 0
+
+    def __post_init__(self):
+        require_known(self.family, "family", FAMILIES)
+        _set_whole_numbers(self, "index", "seed")
+
+    def law(self) -> tuple[QuarticMixture, torch.Generator]:
+        """The density, and the generator for what is drawn from it."""
+        draws = generator(self.seed, f"{self.family} density {self.index}")
+        return random_density(self.family, draws), draws
+
+
+@dataclass(frozen=True)
+class PopulationTask:
+    """A density whose excess is bounded with another spacing of the grid."""
+
+    family: str
+    index: int
+    spacing: float
+    seed: int = 0
+
+    def __post_init__(self):
+        DensityTask(self.family, self.index, self.seed)
+        _set_whole_numbers(self, "index", "seed")
+        object.__setattr__(self, "spacing", as_number(self.spacing, "spacing", above=0))
+
+
+@dataclass(frozen=True)
+class MixtureTask:
+    """A random Gaussian mixture, by the dimension, and which of the laws of that dimension."""
+
+    dim: int
+    index: int
+    seed: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "dim", as_whole_number(self.dim, "dim", least=2))
+        _set_whole_numbers(self, "index", "seed")
+
+    def law(self) -> tuple[GaussianMixture, torch.Generator]:
+        """The mixture, and the generator for what is drawn from it."""
+        draws = generator(self.seed, f"mixture {self.index} in dimension {self.dim}")
+        return random_gaussian_mixture(self.dim, draws), draws
+
+
+def _set_whole_numbers(task: object, *names: str) -> None:
+    for name in names:
+        object.__setattr__(task, name, as_whole_number(getattr(task, name), name, least=0))
+
+
+def measure_density(task: DensityTask) -> dict:
+    """The columns above, of a density and its encoder on [0, 8]."""
+    require_type(task, DensityTask, "task", "a DensityTask")
+    density, draws = task.law()
     x = density.sample(CLOUD, draws)
     codes = DensityFlow(density).encode(x)
     finer = DensityFlow(density, tolerance=1e-11, nodes=320).encode(x[:200])
@@ -68,7 +129,7 @@ def measure_density(family: str, index: int, seed: int) -> dict:
         grid.append((z, jacobians))
         return ends, jacobians
 
-    population = rearrange(on_grid, spacing=_SPACING[family], reach=_REACH)
+    population = rearrange(on_grid, spacing=_SPACING[task.family], reach=_REACH)
     latents, jacobians = grid[0]
     mass = torch.exp(-(latents**2).sum(1) / 2)
     mass = mass / mass.sum()
@@ -90,24 +151,13 @@ def measure_density(family: str, index: int, seed: int) -> dict:
     }
 
 
-def measure_population(family: str, index: int, seed: int, spacing: float) -> dict:
+def measure_population(task: PopulationTask) -> dict:
     """The column ``population`` of one random density with another spacing of the grid."""
-    density, _ = _density(family, index, seed)
+    require_type(task, PopulationTask, "task", "a PopulationTask")
+    density, _ = DensityTask(task.family, task.index, task.seed).law()
     flow = DensityFlow(density, tolerance=1e-6)
-    finer = rearrange(flow.decode_with_jacobian, spacing=spacing, reach=_REACH)
+    finer = rearrange(flow.decode_with_jacobian, spacing=task.spacing, reach=_REACH)
     return {"population_finer": finer.relative_excess}
-
-
-def _density(family: str, index: int, seed: int) -> tuple[QuarticMixture, torch.Generator]:
-    """One law of a family, and the generator for what is drawn from it."""
-    require_known(family, "family", FAMILIES)
-    draws = _draws(f"{family} density {{}}", index, seed)
-    return random_density(family, draws), draws
-
-
-def _draws(purpose: str, index: int, seed: int) -> torch.Generator:
-    index, seed = as_whole_number(index, "index", least=0), as_whole_number(seed, "seed", least=0)
-    return generator(seed, purpose.format(index))
 
 
 def random_gaussian_mixture(dim: int, draws: torch.Generator) -> GaussianMixture:
@@ -125,22 +175,14 @@ def random_gaussian_mixture(dim: int, draws: torch.Generator) -> GaussianMixture
     return GaussianMixture(weights / weights.sum(), means, (covariances + covariances.mT) / 2)
 
 
-def measure_mixture(dim: int, index: int, seed: int) -> dict:
-    """One random Gaussian mixture, its encoder for infinite time.
-
-    Args:
-        dim: dimension of the law. index, seed: which of the laws of that dimension.
-
-    Returns:
-        The columns above, but for the last two.
-    """
-    dim = as_whole_number(dim, "dim", least=2)
-    draws = _draws(f"mixture {{}} in dimension {dim}", index, seed)
-    mixture = random_gaussian_mixture(dim, draws)
+def measure_mixture(task: MixtureTask) -> dict:
+    """The columns above, but for the last two, of a mixture and its encoder for infinite time."""
+    require_type(task, MixtureTask, "task", "a MixtureTask")
+    mixture, draws = task.law()
     x = mixture.sample(CLOUD, draws)
     flow = ExactFlow(mixture, tolerance=1e-8)
     codes = flow.encode(x)
-    latents = torch.randn(500, dim, dtype=torch.float64, generator=draws)
+    latents = torch.randn(500, task.dim, dtype=torch.float64, generator=draws)
     jacobians = flow.jacobian(latents)
     certificate = find_certificate(
         ExactFlow(mixture, tolerance=1e-10).decode,

@@ -16,6 +16,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffot import estimates
 from diffot.data.images import LabeledImages
 from diffot.errors import (
     as_classes,
@@ -27,7 +28,6 @@ from diffot.errors import (
     require_points,
     require_type,
 )
-from diffot.estimates import share_interval
 from diffot.learning.networks import as_widths
 from diffot.learning.objectives import Examples, Inputs, Objective
 
@@ -301,13 +301,13 @@ def evaluate(probe: AttributeProbe, test: LabeledImages) -> Evaluation:
         confidence, guess = (values.numpy() for values in probabilities[label].max(1))
         truth = test.labels[label].numpy()
         right = guess == truth
-        low, high = share_interval(int(right.sum()), len(test))
+        accuracy = estimates.share(right)
         rows[label] = {
             "classes": len(names),
             "n": len(test),
-            "accuracy": float(right.mean()),
-            "low": low,
-            "high": high,
+            "accuracy": accuracy.value,
+            "low": accuracy.low,
+            "high": accuracy.high,
             "calibration_error": calibration_error(confidence, right),
             "majority": float(np.bincount(truth).max() / len(test)),
         }

@@ -1,31 +1,21 @@
-"""Maps from latents to images, by name, and what they made of which latents, kept on disk.
+"""What models make of which latents, kept on disk.
 
-The latents of a seed are the same for all maps, and the first ones are the same however many
-there are. A map is named by a denoiser of images, and options:
-
-- ``"Faces32A"``: DDIM.
-- ``"Faces32A steps=20"``: with another number of steps than everything else.
-- ``"Faces32A eta=1 noise=3"``: stochastic. The same ``noise``, 0 if it is not said, is the same
-  fresh noise in every step, for all models with as many steps.
-- ``"Faces32Conditional smile=yes hair_color=red"``: told these attributes; others stay free.
-- ``"Faces32Conditional told=1"``: told, for each latent, all that it knows of a held-out image
-  drawn at random. The same number, 1 or more, draws the same images.
-- ``"linear Faces32A"``: the optimal map from N(0, I) to the Gaussian with the mean and covariance
-  of the model's training images.
+A map from latents to images is a :class:`LatentMap`, a model of the zoo with all that decides
+what it draws, or a :class:`GaussianMap`, the optimal map to the Gaussian of a model's training
+images. The latents of a seed are the same for all maps, and the first ones are the same however
+many there are.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from diffot.data import cache
@@ -36,104 +26,181 @@ from diffot.errors import (
     as_shape,
     as_whole_number,
     require,
-    require_batch,
-    require_finite,
-    require_images,
-    require_tensor,
+    require_known,
     require_type,
-    unknown_name,
 )
-from diffot.learning import datasets, measured, recipes, registry
+from diffot.learning import checkpoints, datasets, measured, recipes, registry
 from diffot.paths import CACHE
 from diffot.samplers.ddim import ddim, invert
 from diffot.seeds import generator
+from diffot.transport.linear import LinearMap
 
 BATCH = 32  # latents that pass through a network at a time, and are kept together
-TOLD_OF = 1000  # held-out images, of which some are drawn to tell a model their labels
+LABELED = 1000  # held-out images, of which some are drawn for their labels
 # To be raised with every change, here or in the samplers, that changes an image.
 RECIPE = 1
 
 
-# --- The linear map ---------------------------------------------------------------------------
+# --- Maps -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class LinearMap:
-    r"""The optimal map from N(0, I) to a Gaussian, :math:`z \mapsto m + C^{1/2} z`.
+@dataclass(frozen=True)
+class GaussianMap:
+    """The optimal map from N(0, I) to the Gaussian of a model's training images.
 
-    (Peyré & Cuturi 2019, remark 2.31.) It is also where the probability flow takes z if the data
-    have that law, in the limit of no signal at t = T and many steps (Khrulkov et al. 2023,
-    theorem 3.1). The covariance may be singular.
+    See :class:`~diffot.transport.linear.LinearMap`.
 
     Attributes:
-        mean: m, shape (C, H, W).
-        axes: the directions in which C is not zero, shape (d, r), orthonormal.
-        deviations: the standard deviations in these directions, shape (r,).
+        data_of: a name in ``recipes.RECIPES``, of the model whose training images are meant.
     """
 
-    mean: Tensor
-    axes: Tensor
-    deviations: Tensor
+    data_of: str
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            require_tensor(value, name)
-            require_finite(value, name)
-        d = self.mean.numel()
+        _require_draws_images(self.data_of, "data_of")
+
+    def __str__(self) -> str:
+        return f"linear {self.data_of}"
+
+    @property
+    def model(self) -> str:
+        """The model whose training images are meant."""
+        return self.data_of
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape (C, H, W) of the images."""
+        return _shape(self.data_of)
+
+    def identity(self) -> dict:
+        """Everything that its images depend on but the latents."""
+        return {"recipe": RECIPE, "data": recipes.config(self.data_of).data}
+
+
+@dataclass(frozen=True)
+class LatentMap:
+    """DDIM with a model of images, and all that decides what it draws from a latent.
+
+    Attributes:
+        model: a name in ``recipes.RECIPES``.
+        steps: of DDIM.
+        eta: of DDIM, from 0 to 1; stochastic above 0.
+        noise_seed: of its fresh noise, which is the same for all models with as many steps.
+        labels: for a conditional model, the classes that are asked for, such as
+            ``{"smile": "yes"}``; other labels stay free. Kept as pairs in order of the labels.
+        label_seed: of a conditional model that is given, for each latent, all labels of a
+            held-out image drawn at random; the same seed, 1 or more, draws the same images. 0
+            for not.
+
+    Raises:
+        ValueError: for an unknown model, label or class, with the known ones, and for numbers out
+            of range.
+    """
+
+    model: str
+    steps: int
+    eta: float = 0.0
+    noise_seed: int = 0
+    labels: tuple[tuple[str, str], ...] = ()
+    label_seed: int = 0
+
+    def __post_init__(self):
+        _require_draws_images(self.model, "model")
+        require_type(self.labels, (dict, tuple), "labels", 'a dict such as {"smile": "yes"}')
+        labels = dict(self.labels)
+        checked = {
+            "steps": as_whole_number(self.steps, "steps", least=1),
+            "eta": as_number(self.eta, "eta", at_least=0, at_most=1),
+            "noise_seed": as_whole_number(self.noise_seed, "noise_seed", least=0),
+            "labels": tuple(sorted(labels.items())),
+            "label_seed": as_whole_number(self.label_seed, "label_seed", least=0),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        if labels or self.label_seed:
+            conditions = self._conditions()
+            require(
+                len(conditions) > 0,
+                f"{self.model} is not conditional; leave out labels and label_seed",
+            )
+            for label, name in labels.items():
+                require_known(label, f"label of {self.model}", conditions)
+                require_known(name, f"class of {label}", _first(self.model).classes[label])
         require(
-            self.deviations.ndim == 1 and self.axes.shape == (d, len(self.deviations)),
-            f"mean, axes and deviations have the shapes {tuple(self.mean.shape)}, "
-            f"{tuple(self.axes.shape)} and {tuple(self.deviations.shape)}; expected (C, H, W), "
-            "(d, r) with d = C H W, and (r,)",
-        )
-        require(bool((self.deviations > 0).all()), "deviations are to be above 0; leave 0 out")
-
-    @classmethod
-    def fit(cls, images: Tensor) -> Self:
-        """The map to the Gaussian with the mean and covariance of images, shape (N, C, H, W).
-
-        In the type of the images.
-
-        Raises:
-            ValueError: also if all images are the same.
-        """
-        require_images(images)
-        require(
-            bool((images != images[:1]).any()),
-            f"images holds {len(images)} images, all the same; expected at least 2 that differ",
-        )
-        flat = images.detach().flatten(1).double()
-        mean = flat.mean(0)
-        many = len(flat) > flat.shape[1]
-        # the first solver takes the mean's square from that of the images
-        fit = PCA(svd_solver="covariance_eigh" if many else "full").fit((flat - mean).numpy())
-        kept = fit.explained_variance_ > 1e-10 * fit.explained_variance_.max()
-        return cls(
-            mean.reshape(images.shape[1:]).to(images),
-            torch.from_numpy(fit.components_[kept].T.copy()).to(images),
-            torch.from_numpy(fit.explained_variance_[kept] ** 0.5).to(images),
+            not (labels and self.label_seed),
+            "labels chooses classes and label_seed draws them; leave out one of them",
         )
 
-    def decode(self, z: Tensor) -> Tensor:
-        """The images of latents, shape (n, C, H, W), in the type of the latents."""
-        self._require_points(z, "z")
-        return self._along_axes(z, self.deviations) + self.mean.to(z)
+    def __str__(self) -> str:
+        """The model and its options, but for the number of steps."""
+        # the texts that random numbers are drawn by
+        options = [f"{label}={name}" for label, name in self.labels]
+        options += [f"told={self.label_seed}"] if self.label_seed else []
+        options += [f"eta={self.eta:g}"] if self.eta else []
+        options += [f"noise={self.noise_seed}"] if self.noise_seed else []
+        return " ".join([self.model, *options])
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The shortest latents of images, shape (n, C, H, W); what lies outside is left out."""
-        self._require_points(x, "x")
-        return self._along_axes(x - self.mean.to(x), 1 / self.deviations)
+    def shape(self) -> tuple[int, ...]:
+        """Shape (C, H, W) of the images."""
+        return _shape(self.model)
 
-    def _along_axes(self, points: Tensor, factors: Tensor) -> Tensor:
-        axes = self.axes.to(points)
-        return ((points.flatten(1) @ axes * factors.to(points)) @ axes.T).reshape(points.shape)
+    def denoiser(self, batch: int | None = None) -> Denoiser:
+        """The model, given its labels; with ``label_seed``, those of a batch of latents."""
+        denoiser = registry.load(self.model)
+        if self.label_seed:
+            batch = as_whole_number(batch, "batch", least=0)
+            pool = _labeled(self.model).labels
+            draws = generator(self.label_seed, f"images told of {batch}")
+            drawn = torch.randint(LABELED, (BATCH,), generator=draws)
+            return denoiser.condition({label: pool[label][drawn] for label in self._conditions()})
+        if self.labels:
+            classes = _first(self.model).classes
+            return denoiser.condition(
+                {label: classes[label].index(c) for label, c in self.labels}
+            )
+        return denoiser
 
-    def _require_points(self, points: Tensor, name: str) -> None:
-        require_batch(points, name, "(n, C, H, W)")
-        require(
-            points.shape[1:] == self.mean.shape,
-            f"{name} has shape {tuple(points.shape)}; expected (n, *{tuple(self.mean.shape)})",
-        )
+    def identity(self) -> dict:
+        """Everything that its images depend on but the latents."""
+        weights = registry.card(self.model)["sha256"]
+        return {"recipe": RECIPE, "weights": weights, **asdict(self), "labels": dict(self.labels)}
+
+    def _conditions(self) -> list[str]:
+        return list(recipes.config(self.model).network.get("labels", []))
+
+
+AnyMap = LatentMap | GaussianMap
+
+
+def require_map(value: object, name: str) -> None:
+    """Require a map from latents to images."""
+    require_type(value, (LatentMap, GaussianMap), name, "a LatentMap or a GaussianMap")
+
+
+def hashes(*maps: AnyMap) -> str:
+    """The hashes of the weights behind maps, as tasks name them; see
+    :func:`diffot.learning.checkpoints.hashes`. Of a Gaussian map, those of its model."""
+    for latent_map in maps:
+        require_map(latent_map, "one of the maps")
+    return checkpoints.hashes(*(latent_map.model for latent_map in maps))
+
+
+def require_hashes(weights: str, **maps: AnyMap) -> None:
+    """Require these :func:`hashes` of the weights behind maps.
+
+    Raises:
+        ValueError: if the weights are others.
+    """
+    for name, latent_map in maps.items():
+        require_map(latent_map, name)
+    checkpoints.require_hashes(weights, *(latent_map.model for latent_map in maps.values()))
+
+
+def _require_draws_images(model: object, name: str) -> None:
+    require_type(model, str, name, "the name of a model")
+    require(
+        isinstance(recipes.config(model).data, dict),
+        f"{name} is {model}, which draws points; expected a model of images",
+    )
 
 
 def linear_map(model: str, folder: Path = CACHE) -> LinearMap:
@@ -162,99 +229,8 @@ def _fit(images: Tensor, _: object) -> cache.Arrays:
     return {name: values.numpy()[None] for name, values in vars(LinearMap.fit(images)).items()}
 
 
-# --- Maps by name -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LatentMap:
-    """What the name of a map says; see the module's description. Made by :func:`parse`.
-
-    ``labels`` are the classes that a conditional model is told, as whole numbers; ``told`` is 0
-    where it is not told those of drawn images.
-    """
-
-    model: str
-    steps: int
-    linear: bool = False
-    eta: float = 0.0
-    noise: int = 0
-    told: int = 0
-    labels: dict[str, int] = field(default_factory=dict)
-
-    def shape(self) -> tuple[int, ...]:
-        """Shape (C, H, W) of the images."""
-        return tuple(_first(self.model).pixels.shape[1:])
-
-    def denoiser(self) -> Denoiser:
-        """The model, told its labels, but not those of drawn images."""
-        denoiser = registry.load(self.model)
-        return denoiser.condition(self.labels) if self.labels else denoiser
-
-    def denoiser_for(self, batch: int) -> Denoiser:
-        """The model for a batch of latents, told all its labels."""
-        batch = as_whole_number(batch, "batch", least=0)
-        if not self.told:
-            return self.denoiser()
-        pool = _told_of(self.model).labels
-        draws = generator(self.told, f"images told of {batch}")
-        drawn = torch.randint(TOLD_OF, (BATCH,), generator=draws)
-        told = recipes.config(self.model).network["labels"]
-        return registry.load(self.model).condition({label: pool[label][drawn] for label in told})
-
-    def identity(self) -> dict:
-        """Everything that its images depend on but the latents."""
-        return {"recipe": RECIPE, "weights": registry.card(self.model)["sha256"], **asdict(self)}
-
-
-def parse(name: str, steps: int) -> LatentMap:
-    """The map that a name describes.
-
-    Args:
-        name: as in the module's description.
-        steps: of DDIM, unless the name says otherwise.
-
-    Raises:
-        ValueError: for unknown models, options, labels and classes, with the known ones, and for
-            options that are given twice.
-    """
-    require_type(name, str, "name", 'a text such as "Faces32A steps=20", a model with options')
-    words = name.split()
-    linear = words[:1] == ["linear"]
-    require(len(words) > linear, f"the map {name!r} names no model")
-    model, *options = words[linear:]
-    recipe = recipes.config(model)
-    require(isinstance(recipe.data, dict), f"{model} draws points; expected a model of images")
-    told = recipe.network.get("labels", {})
-    known = [] if linear else ["steps", "eta", "noise", *(["told"] if told else []), *told]
-    chosen, labels = {}, {}
-    for option in options:
-        key, _, value = option.partition("=")
-        require(key in known, unknown_name(f"option of {name!r}", key, known or ["none"]))
-        require(key not in {**chosen, **labels}, f"{name!r} has {key} twice; leave one out")
-        if key in told:
-            classes = _first(model).classes[key]
-            require(value in classes, unknown_name(f"class of {key}", value, classes))
-            labels[key] = classes.index(value)
-        else:
-            chosen[key] = _number(key, value, name)
-    require(
-        not (labels and chosen.get("told")),
-        f"{name!r} is told both chosen labels and those of drawn images; leave out one of them",
-    )
-    chosen = {"steps": as_whole_number(steps, "steps", least=1), **chosen}
-    return LatentMap(model, linear=linear, labels=labels, **chosen)
-
-
-def _number(key: str, text: str, name: str) -> int | float:
-    """The number that an option of a map has."""
-    kind, told = (float if key == "eta" else int), f"{key} in {name!r}"
-    try:
-        number = kind(text)
-    except ValueError as error:
-        raise ValueError(f"'{key}={text}' in {name!r} is not a number") from error
-    if key == "eta":
-        return as_number(number, told, at_least=0, at_most=1)
-    return as_whole_number(number, told, least=0 if key == "noise" else 1)
+def _shape(model: str) -> tuple[int, ...]:
+    return tuple(_first(model).pixels.shape[1:])
 
 
 @lru_cache
@@ -264,9 +240,9 @@ def _first(model: str) -> LabeledImages:
 
 
 @lru_cache(maxsize=1)
-def _told_of(model: str) -> LabeledImages:
-    """Held-out images, of some of which a model is told."""
-    return measured.held_out(model, TOLD_OF)
+def _labeled(model: str) -> LabeledImages:
+    """Held-out images, the labels of some of which a model is given."""
+    return measured.held_out(model, LABELED)
 
 
 # --- Latents and images -----------------------------------------------------------------------
@@ -280,34 +256,34 @@ def latents(shape: tuple[int, ...], n: int, seed: int) -> Tensor:
     return torch.cat([_latents(shape, seed, batch) for batch in batches])[:n]
 
 
-def decode(name: str, n: int, steps: int, seed: int, folder: Path = CACHE) -> Tensor:
-    """The images of the first n latents of a seed under a map, kept on disk.
+def draw(denoiser: Denoiser, z: Tensor, steps: int) -> Tensor:
+    """The images of latents z, shape (n, C, H, W), under DDIM, in batches as they are kept in."""
+    with torch.no_grad():
+        return torch.cat([ddim(denoiser, part, steps) for part in z.split(BATCH)])
 
-    Args:
-        name: of the map; see the module's description.
-        steps: of DDIM, unless the name says otherwise.
-        seed: of the latents.
+
+def decode(latent_map: AnyMap, n: int, seed: int, folder: Path = CACHE) -> Tensor:
+    """The images of the first n latents of a seed under a map, kept on disk.
 
     Returns:
         Shape (n, C, H, W), not clamped to [-1, 1].
     """
-    chosen = parse(name, steps)
+    require_map(latent_map, "latent_map")
     n, seed = as_whole_number(n, "n", least=1), as_whole_number(seed, "seed", least=0)
-    shape = chosen.shape()
-    if chosen.linear:
-        return linear_map(chosen.model, folder).decode(latents(shape, n, seed))
-    parameters = {**chosen.identity(), "latents": seed}
-    make = partial(_decode, chosen, shape, seed)
-    return _kept(f"images-{chosen.model}", parameters, _whole_batches(n), make, folder)[:n]
+    shape, model = latent_map.shape(), latent_map.model
+    if isinstance(latent_map, GaussianMap):
+        return linear_map(model, folder).decode(latents(shape, n, seed))
+    parameters = {**latent_map.identity(), "latents": seed}
+    make = partial(_decode, latent_map, shape, seed)
+    return _kept(f"images-{model}", parameters, _whole_batches(n), make, folder)[:n]
 
 
-def encode(name: str, images: str, n: int, steps: int, folder: Path = CACHE) -> Tensor:
+def encode(latent_map: AnyMap, images: str, n: int, folder: Path = CACHE) -> Tensor:
     """The codes, under a map, of the first n held-out images of the kind that a model draws.
 
     The probability flow upwards; see :func:`diffot.samplers.ddim.invert`. Kept on disk.
 
     Args:
-        name: of the map.
         images: a model, of images of the same shape as the map's; see
             :func:`diffot.learning.measured.held_out`.
 
@@ -315,20 +291,21 @@ def encode(name: str, images: str, n: int, steps: int, folder: Path = CACHE) -> 
         Shape (n, C, H, W).
 
     Raises:
-        ValueError: for a stochastic map, or one that is told labels of drawn images.
+        ValueError: for a stochastic map, or one whose labels are drawn for each latent.
     """
-    chosen, n = parse(name, steps), as_whole_number(n, "n", least=1)
-    require_type(images, str, "images", "the name of a model")
-    _require_own_codes(name, chosen)
-    _require_same_images(name, chosen, images, parse(images, 1))
-    x = measured.held_out(images, n).images
-    if chosen.linear:
-        return linear_map(chosen.model, folder).encode(x)
-    parameters = {**chosen.identity(), **_held_out_identity(images)}
-    return _kept(f"codes-{chosen.model}", parameters, n, partial(_encode, chosen, x), folder)
+    require_map(latent_map, "latent_map")
+    n = as_whole_number(n, "n", least=1)
+    _require_draws_images(images, "images")
+    _require_own_codes(latent_map)
+    _require_same_images(latent_map, GaussianMap(images))
+    x, model = measured.held_out(images, n).images, latent_map.model
+    if isinstance(latent_map, GaussianMap):
+        return linear_map(model, folder).encode(x)
+    parameters = {**latent_map.identity(), **_held_out_identity(images)}
+    return _kept(f"codes-{model}", parameters, n, partial(_encode, latent_map, x), folder)
 
 
-def translate(first: str, second: str, n: int, steps: int, folder: Path = CACHE) -> Tensor:
+def translate(first: AnyMap, second: AnyMap, n: int, folder: Path = CACHE) -> Tensor:
     """Held-out images of the first map's kind, encoded by it and decoded by the second.
 
     The image-to-image translation of Khrulkov et al. (2023) and Su et al. (2023); with the same
@@ -338,38 +315,42 @@ def translate(first: str, second: str, n: int, steps: int, folder: Path = CACHE)
         Shape (n, C, H, W), not clamped to [-1, 1].
 
     Raises:
-        ValueError: for stochastic maps, or those that are told labels of drawn images.
+        ValueError: for stochastic maps, or those whose labels are drawn for each latent.
     """
-    source, target = parse(first, steps), parse(second, steps)
+    for name, latent_map in (("first", first), ("second", second)):
+        require_map(latent_map, name)
     n = as_whole_number(n, "n", least=1)
-    _require_own_codes(second, target)
-    _require_same_images(first, source, second, target)
-    codes = encode(first, source.model, n, steps, folder)
-    if target.linear:
-        return linear_map(target.model, folder).decode(codes)
+    _require_own_codes(second)
+    _require_same_images(first, second)
+    codes = encode(first, first.model, n, folder)
+    if isinstance(second, GaussianMap):
+        return linear_map(second.model, folder).decode(codes)
     parameters = {
-        **target.identity(),
-        "codes": source.identity(),
-        **_held_out_identity(source.model),
+        **second.identity(),
+        "codes": first.identity(),
+        **_held_out_identity(first.model),
     }
-    make = partial(_translate, target, codes)
-    return _kept(f"translations-{target.model}", parameters, n, make, folder)
+    make = partial(_translate, second, codes)
+    return _kept(f"translations-{second.model}", parameters, n, make, folder)
 
 
-def _require_own_codes(name: str, chosen: LatentMap) -> None:
+def _require_own_codes(latent_map: AnyMap) -> None:
+    if isinstance(latent_map, GaussianMap):
+        return
     require(
-        chosen.eta == 0, f"{name!r} is stochastic, so that images have no code; leave out eta"
+        latent_map.eta == 0,
+        f"{latent_map} is stochastic, so that images have no code; leave out eta",
     )
     require(
-        not chosen.told,
-        f"{name!r} tells labels by the latent, and an image has none; leave out told",
+        not latent_map.label_seed,
+        f"{latent_map} draws labels by the latent, and an image has none; leave out label_seed",
     )
 
 
-def _require_same_images(first: str, one: LatentMap, second: str, other: LatentMap) -> None:
+def _require_same_images(first: AnyMap, second: AnyMap) -> None:
     require(
-        one.shape() == other.shape(),
-        f"{first!r} draws images of shape {one.shape()}, {second!r} of {other.shape()}; expected "
+        first.shape() == second.shape(),
+        f"{first} draws images of shape {first.shape()}, {second} of {second.shape()}; expected "
         "the same shape",
     )
 
@@ -397,28 +378,25 @@ def _kept(
     return torch.from_numpy(arrays["points"])
 
 
-def _decode(chosen: LatentMap, shape: tuple[int, ...], seed: int, indices: range) -> cache.Arrays:
+def _decode(
+    latent_map: LatentMap, shape: tuple[int, ...], seed: int, indices: range
+) -> cache.Arrays:
     batch = indices[0] // BATCH
     # the noise belongs to a whole batch
-    noise = generator(chosen.noise, f"noise {batch}")
-    return _ddim(chosen, chosen.denoiser_for(batch), _latents(shape, seed, batch), noise)
-
-
-def _translate(target: LatentMap, codes: Tensor, indices: range) -> cache.Arrays:
-    return _ddim(target, target.denoiser(), codes[indices], None)
-
-
-def _ddim(
-    chosen: LatentMap, denoiser: Denoiser, z: Tensor, noise: torch.Generator | None
-) -> cache.Arrays:
+    noise = generator(latent_map.noise_seed, f"noise {batch}")
+    z = _latents(shape, seed, batch)
     with torch.no_grad():
-        x = ddim(denoiser, z, chosen.steps, chosen.eta, noise)
+        x = ddim(latent_map.denoiser(batch), z, latent_map.steps, latent_map.eta, noise)
     return {"points": x.numpy()}
 
 
-def _encode(chosen: LatentMap, images: Tensor, indices: range) -> cache.Arrays:
+def _translate(second: LatentMap, codes: Tensor, indices: range) -> cache.Arrays:
+    return {"points": draw(second.denoiser(), codes[indices], second.steps).numpy()}
+
+
+def _encode(latent_map: LatentMap, images: Tensor, indices: range) -> cache.Arrays:
     with torch.no_grad():
-        z = invert(chosen.denoiser(), images[indices], chosen.steps)
+        z = invert(latent_map.denoiser(), images[indices], latent_map.steps)
     return {"points": z.numpy()}
 
 

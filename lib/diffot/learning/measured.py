@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from diffot.data.images import LabeledImages
-from diffot.denoisers.denoiser import Denoiser
-from diffot.errors import as_whole_number, require, require_type
-from diffot.learning import checkpoints, recipes, registry
+from diffot.errors import (
+    as_whole_number,
+    require,
+    require_type,
+)
+from diffot.learning import checkpoints, recipes
 from diffot.learning.datasets import load_images
 from diffot.learning.kinds import DenoiserRecipe
 
 HELD_OUT = 200  # seed of images that no model (0 to 2) and no probe (100 to 102) was trained on
-BATCH = 50  # latents that pass through a network at a time
 
 
 def held_out(model: str, n: int) -> LabeledImages:
@@ -33,8 +35,8 @@ def held_out(model: str, n: int) -> LabeledImages:
     return load_images({**data, "n": data["n"] + n}).at(slice(data["n"], None))
 
 
-def load(model: str, weights: str) -> Denoiser:
-    """A model, if its weights have the hash that begins so.
+def require_weights(model: str, weights: str) -> None:
+    """Require a known model whose weights have the hash that begins so.
 
     Raises:
         ValueError: if they are others.
@@ -42,13 +44,12 @@ def load(model: str, weights: str) -> Denoiser:
     recipes.config(model, DenoiserRecipe)
     require_type(weights, str, "weights", "the first digits of the hash of a model's weights")
     checkpoints.require_hashes(weights, model)
-    return registry.load(model)
 
 
-def checked(n: int, steps: int, seed: int, least: int) -> tuple[int, int, int]:
-    """Number of images, at least ``least``; number of steps; and seed, as Python's own."""
-    return (
-        as_whole_number(n, "n", least=least),
-        as_whole_number(steps, "steps", least=1),
-        as_whole_number(seed, "seed", least=0),
-    )
+def set_whole_numbers(task: object, **least: int) -> None:
+    """Replace fields of a frozen dataclass by Python's own whole numbers, at least as large.
+
+    For its ``__post_init__``: tasks that are equal are then written alike.
+    """
+    for name, bound in least.items():
+        object.__setattr__(task, name, as_whole_number(getattr(task, name), name, least=bound))

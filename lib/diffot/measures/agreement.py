@@ -32,7 +32,7 @@ from diffot.errors import (
     require_tensor,
     require_type,
 )
-from diffot.estimates import Estimate, leave_one_out_error, of_sums, share_interval
+from diffot.estimates import Estimate, Share, columns, leave_one_out_error, of_sums, share
 from diffot.measures.sets import ROUNDING, centered, inner_products, require_sets, require_varying
 from diffot.transport.assignment import optimal_assignment, relative_excess_cost
 
@@ -173,29 +173,17 @@ def permutation_test(
     )
 
 
-@dataclass(frozen=True)
-class Retrieval:
-    """How often the image of the same latent is the most similar one.
+def retrieval(similarities: Tensor) -> Share:
+    """Top-1 retrieval: how often the image of the same latent is the most similar one.
 
-    ``low`` and ``high`` bound the 95 % interval of the ``rate`` (Wilson 1927), as if the latents
-    succeeded or failed independently of each other; ``chance`` is 1/n. Its p-value is that of
-    ``permutation_test(is_nearest(similarities), ...)``.
-    """
-
-    rate: float
-    low: float
-    high: float
-    chance: float
-
-
-def retrieval(similarities: Tensor) -> Retrieval:
-    """Top-1 retrieval: for each image of the first set, the most similar one of the second.
+    The interval is as if the latents succeeded or failed independently of each other. Chance is
+    1/n; the p-value is that of ``permutation_test(is_nearest(similarities), ...)``.
 
     Args:
-        similarities: shape (n, n). Transposed, the second set seeks in the first.
+        similarities: shape (n, n), a row for each image of the first set, for which the most
+            similar one of the second is sought. Transposed, the second set seeks in the first.
     """
-    hits, n = int(is_nearest(similarities).trace()), len(similarities)
-    return Retrieval(hits / n, *share_interval(hits, n), 1 / n)
+    return share(is_nearest(similarities).diagonal() == 1)
 
 
 def attribute_agreement(
@@ -233,11 +221,9 @@ def attribute_agreement(
     rows = {}
     for label in both:
         pairs = same_class(first[label], second[label])
-        kappa = _kappa(pairs)
         rows[label] = {
             **vars(permutation_test(pairs, generator, permutations)),
-            "kappa": kappa.value,
-            "kappa_error": kappa.error,
+            **columns("kappa", _kappa(pairs)),
         }
     return pandas.DataFrame.from_dict(rows, orient="index").rename_axis("label")
 

@@ -19,6 +19,7 @@ import torch
 from sklearn.metrics import pairwise_distances_argmin
 from torch import Tensor
 
+from diffot import estimates
 from diffot.errors import (
     as_whole_number,
     require,
@@ -361,7 +362,7 @@ def quality_table(
         near = nearness(nearest_distances(images, train), reference_distances)
         frequencies = attribute_frequencies(probe, images)
         attributes = _frequency_distances(frequencies, n, reference_frequencies, n)
-        estimates = {
+        measured = {
             "sliced_wasserstein": sliced_wasserstein(images, reference, directions),
             "feature_distance": jackknife(
                 frechet_distance, _features(probe, images), reference_features
@@ -387,9 +388,8 @@ def quality_table(
                 for kind, share in zip(probe.classes[label], shares)
             },
         }
-        for column, estimate in estimates.items():
-            table[name][column] = estimate.value
-            table[name][f"{column}_error"] = estimate.error
+        for column, estimate in measured.items():
+            table[name] |= estimates.columns(column, estimate)
     return pandas.DataFrame.from_dict(table, orient="index").rename_axis("images")
 
 

@@ -81,7 +81,7 @@ def test_colors_and_low_frequencies_see_what_they_should():
     for part in (agreement.channel_means, lambda images: agreement.low_pass(images, 4)):
         pairs = agreement.correlations(part(x), part(y))
         assert pairs.diagonal().min() > 1 - 1e-9
-        assert agreement.retrieval(pairs).rate == 1
+        assert agreement.retrieval(pairs).value == 1
     assert agreement.correlations(x, y).diagonal().mean() < 0.2
 
 
@@ -147,12 +147,11 @@ def test_retrieval_without_and_with_agreement():
         )
         for s in range(300)
     ]
-    rates = np.array([hit.rate for hit in hits])
-    assert abs(rates.mean() - hits[0].chance) < 4 * rates.std() / math.sqrt(300)
-    assert hits[0].chance == 1 / 20
+    rates = np.array([hit.value for hit in hits])
+    assert abs(rates.mean() - 1 / 20) < 4 * rates.std() / math.sqrt(300)
     z = normal(50, 100)
     found = agreement.retrieval(agreement.correlations(z, z + normal(50, 100, seed=1)))
-    assert found.rate == 1 == found.high and 0.9 < found.low < 1
+    assert found.value == 1 == found.high and 0.9 < found.low < 1
 
 
 def test_retrieval_as_a_permutation_test_has_chance_as_its_null_mean():
@@ -160,11 +159,11 @@ def test_retrieval_as_a_permutation_test_has_chance_as_its_null_mean():
     similarities = agreement.correlations(z, z + 2 * normal(50, 5, seed=1))
     found = agreement.permutation_test(agreement.is_nearest(similarities), draws())
     result = agreement.retrieval(similarities)
-    assert found.value == pytest.approx(result.rate)
-    assert found.null_mean == pytest.approx(result.chance)
-    assert result.low < result.rate < result.high
+    assert found.value == pytest.approx(result.value)
+    assert found.null_mean == pytest.approx(1 / len(similarities))
+    assert result.low < result.value < result.high
     nearest = [int(np.argmax(row)) for row in similarities.numpy()]
-    assert result.rate == np.mean([i == j for i, j in enumerate(nearest)])
+    assert result.value == np.mean([i == j for i, j in enumerate(nearest)])
 
 
 def test_kappa_is_scikit_learns_and_its_error_the_spread():
