@@ -216,13 +216,13 @@ TASKS = [
         named={"first": "autoencoder", "second": "autoencoder"},
     ),
 ]  # fmt: skip
-MEASURES = {
+MEASURES = [
     measurements.measure_quality, measurements.measure_steps, measurements.measure_condition,
     shifts.measure_shift, shifts.measure_brightness, transfers.transfer,
     transfers.measure_transfer, pairs.measure_pair, pairs.measure_translation,
     pairs.measure_linear, pairs.measure_autoencoders, maps.measure_ranks, maps.measure_copies,
     maps.measure_assignment,
-}  # fmt: skip
+]  # fmt: skip
 SLOW = [
     *(Use(measure, {"task": PAIR}) for measure in MEASURES),
     Use(edits.start, {"latent_map": MAP, "images": "drawn", "n": 2, "seed": 0}),

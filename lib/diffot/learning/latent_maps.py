@@ -1,6 +1,6 @@
 """What models make of which latents, kept on disk.
 
-A map from latents to images is a :class:`LatentMap`, a model of the zoo with all that decides
+A map from latents to images is a :class:`LatentMap`, a named model with all that decides
 what it draws, or a :class:`GaussianMap`, the optimal map to the Gaussian of a model's training
 images. The latents of a seed are the same for all maps, and the first ones are the same however
 many there are.

@@ -16,10 +16,11 @@ from diffot.errors import (
     require_images,
     require_tensor,
 )
+from diffot.flows.maps import Map
 
 
 @dataclass(frozen=True, eq=False)
-class LinearMap:
+class LinearMap(Map):
     r"""The optimal map from N(0, I) to a Gaussian, :math:`z \mapsto m + C^{1/2} z`.
 
     (Peyré & Cuturi 2019, remark 2.31.) It is also where the probability flow takes z if the data
