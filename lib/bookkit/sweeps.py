@@ -84,9 +84,7 @@ def sweep(
     jobs = as_whole_number(jobs, "jobs", least=-1)
     require(jobs != 0, "jobs is 0; expected a number of processes, or -1 for one per core")
     records = _records(measure, tasks)
-    keys = [_key(record) for record in records]
-    twice = [key for key, count in Counter(keys).items() if count > 1]
-    require(not twice, f"tasks that appear more than once: {', '.join(twice)}; give each once")
+    keys = _distinct_keys(records)
 
     with ExitStack() as stack:
         rows, file = {}, None
@@ -95,16 +93,15 @@ def sweep(
             header = {**_header(measure, version), "note": note}
             rows = _read(file, header, records)
         waiting = [i for i, key in enumerate(keys) if key not in rows]
-        bar = stack.enter_context(
-            tqdm(
-                total=len(tasks),
-                initial=len(tasks) - len(waiting),
-                desc=getattr(measure, "__name__", "sweep"),
-                unit="task",
-                smoothing=0,
-                disable=not progress,
-            )
+        bar = tqdm(
+            total=len(tasks),
+            initial=len(tasks) - len(waiting),
+            desc=getattr(measure, "__name__", "sweep"),
+            unit="task",
+            smoothing=0,
+            disable=not progress,
         )
+        stack.enter_context(bar)
         failures = []
         outcomes = _outcomes(measure, tasks, waiting, scheduler, jobs)
         for outcome in stack.enter_context(closing(outcomes)):
@@ -312,6 +309,13 @@ def _literal(name: str, value: object) -> Literal:
 
 def _key(record: dict) -> str:
     return json.dumps(record, sort_keys=True)
+
+
+def _distinct_keys(records: list[dict]) -> list[str]:
+    keys = [_key(record) for record in records]
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    require(not twice, f"tasks that appear more than once: {', '.join(twice)}; give each once")
+    return keys
 
 
 def _report(tasks: Sequence[Any], failures: list[_Outcome], table) -> str:

@@ -104,16 +104,16 @@ def linear_share(z: Tensor, x: Tensor, y: Tensor, linear_x: Tensor, linear_y: Te
     whole, rest = inner_products(x, y), inner_products(rest_x, rest_y)
     require(float(whole.sum()) != 0, "the two sets have no covariance that could be shared out")
 
-    def share(linear: Tensor, rest: Tensor, whole: Tensor, count: int) -> Tensor:
+    def linear_part(linear: Tensor, rest: Tensor, whole: Tensor, count: int) -> Tensor:
         return 1 - (rest - linear / (count - 1)) / whole
 
     linear = products.sum()
-    without = share(
+    without = linear_part(
         linear - products.sum(0) - products.sum(1),
         rest.sum() - rest,
         whole.sum() - whole,
         n - 1,
     )
     return Estimate(
-        float(share(linear, rest.sum(), whole.sum(), n)), leave_one_out_error(without)
+        float(linear_part(linear, rest.sum(), whole.sum(), n)), leave_one_out_error(without)
     )

@@ -296,11 +296,11 @@ def nearness(distances: np.ndarray, held_out: np.ndarray) -> Nearness:
         f"{(held_out <= SAME).sum()} of {len(held_out)} held-out images are also training "
         "images; hold out others, for example of another seed",
     )
-    share = float((distances < near).mean())
-    variance = share * (1 - share) / len(distances) + NEAR * (1 - NEAR) / len(held_out)
+    nearer = float((distances < near).mean())
+    variance = nearer * (1 - nearer) / len(distances) + NEAR * (1 - NEAR) / len(held_out)
     return Nearness(
         jackknife(lambda x, y: np.median(x) / np.median(y), distances, held_out),
-        Estimate(share, variance**0.5),
+        Estimate(nearer, variance**0.5),
     )
 
 
@@ -353,44 +353,63 @@ def quality_table(
         "Gaussian fit": gaussian_samples(train, n, generator),
     }
     directions = random_directions(train[0].numel(), DIRECTIONS, generator)
-    reference_distances = nearest_distances(reference, train)
-    reference_colors = _colors(reference)
-    reference_features = _features(probe, reference)
-    reference_frequencies = attribute_frequencies(probe, reference)
+    references = _read(reference, train, probe)
     table = {}
     for name, images in rows.items():
-        near = nearness(nearest_distances(images, train), reference_distances)
-        frequencies = attribute_frequencies(probe, images)
-        attributes = _frequency_distances(frequencies, n, reference_frequencies, n)
-        measured = {
-            "sliced_wasserstein": sliced_wasserstein(images, reference, directions),
-            "feature_distance": jackknife(
-                frechet_distance, _features(probe, images), reference_features
-            ),
-            "nearest_ratio": near.ratio,
-            "nearest_share": near.share,
-            **{
-                f"color_{statistic}": jackknife(
-                    _largest_difference, values, reference_colors[statistic]
-                )
-                for statistic, values in _colors(images).items()
-            },
-            **{
-                f"attribute_{label}": Estimate(row["total_variation"], row["error"])
-                for label, row in attributes.iterrows()
-            },
-        }
+        readings = _read(images, train, probe)
         table[name] = {
             "n": n,
             **{
-                f"frequency_{label}_{kind}": float(share)
-                for label, shares in frequencies.items()
-                for kind, share in zip(probe.classes[label], shares)
+                f"frequency_{label}_{kind}": float(frequency)
+                for label, frequencies in readings.frequencies.items()
+                for kind, frequency in zip(probe.classes[label], frequencies)
             },
         }
-        for column, estimate in measured.items():
+        for column, estimate in _compared(readings, references, directions).items():
             table[name] |= estimates.columns(column, estimate)
     return pandas.DataFrame.from_dict(table, orient="index").rename_axis("images")
+
+
+@dataclass(frozen=True)
+class _Readings:
+    """Images, and what they are compared by: distances to the nearest training images, colors,
+    features and frequencies of attributes."""
+
+    images: Tensor
+    distances: np.ndarray
+    colors: dict[str, np.ndarray]
+    features: np.ndarray
+    frequencies: dict[str, Tensor]
+
+
+def _read(images: Tensor, train: Tensor, probe: AttributeProbe) -> _Readings:
+    return _Readings(
+        images,
+        nearest_distances(images, train),
+        _colors(images),
+        _features(probe, images),
+        attribute_frequencies(probe, images),
+    )
+
+
+def _compared(x: _Readings, y: _Readings, directions: Tensor) -> dict[str, Estimate]:
+    """The estimates of :func:`quality_table`, of images x against real ones, y."""
+    near = nearness(x.distances, y.distances)
+    attributes = _frequency_distances(x.frequencies, len(x.images), y.frequencies, len(y.images))
+    return {
+        "sliced_wasserstein": sliced_wasserstein(x.images, y.images, directions),
+        "feature_distance": jackknife(frechet_distance, x.features, y.features),
+        "nearest_ratio": near.ratio,
+        "nearest_share": near.share,
+        **{
+            f"color_{statistic}": jackknife(_largest_difference, values, y.colors[statistic])
+            for statistic, values in x.colors.items()
+        },
+        **{
+            f"attribute_{label}": Estimate(row["total_variation"], row["error"])
+            for label, row in attributes.iterrows()
+        },
+    }
 
 
 def _require_pair(x: Tensor, y: Tensor) -> None:
