@@ -139,7 +139,7 @@ class StepsTask:
 def measure_steps(task: StepsTask) -> dict[str, float]:
     """How far few steps lead from where T steps lead, over n latents: :func:`steps_columns`."""
     require_type(task, StepsTask, "task", "a StepsTask")
-    shape = zoo.load_images({**recipes.config(task.model).data, "n": 1}).pixels.shape[1:]
+    shape = datasets.load_images({**recipes.config(task.model).data, "n": 1}).pixels.shape[1:]
     z = torch.randn(task.n, *shape, generator=generator(task.seed, f"{task.model}, latents"))
     return steps_columns(registry.load(task.model), registry.load(task.probe), z)
 

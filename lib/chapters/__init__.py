@@ -1,0 +1,1 @@
+"""What belongs to one chapter: its tasks, the rows of its tables, its figures."""
