@@ -26,7 +26,7 @@ def independent_values(deviation):
     schedule = recipes.config("Faces32A").schedule
 
     def noise(x, t):
-        signal = schedule.alpha_bar_at(t)
+        signal = schedule.alpha(t) ** 2
         return x * (1 - signal) ** 0.5 / (signal * deviation**2 + 1 - signal)
 
     denoiser = as_denoiser(noise, schedule)
