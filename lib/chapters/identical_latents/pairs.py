@@ -29,6 +29,7 @@ from diffot.errors import (
 from diffot.estimates import columns
 from diffot.learning import checkpoints, datasets, measured, recipes, registry
 from diffot.learning.attributes import AttributeProbe
+from diffot.learning.kinds import AutoencoderRecipe
 from diffot.learning.latent_maps import (
     AnyMap,
     GaussianMap,
@@ -263,7 +264,7 @@ class AutoencoderTask:
     def __post_init__(self):
         for name in ("first", "second"):
             require_type(getattr(self, name), str, name, "a text, the name of an autoencoder")
-            recipes.config(getattr(self, name))
+            recipes.config(getattr(self, name), AutoencoderRecipe)
         require_known(self.labels, "labels", LABELS)
         checkpoints.require_hashes(self.weights, self.first, self.second)
         measured.set_whole_numbers(self, n=2, seed=0)

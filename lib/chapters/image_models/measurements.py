@@ -28,6 +28,7 @@ from diffot.errors import (
 from diffot.estimates import GROUPS, columns, mean
 from diffot.learning import datasets, measured, recipes, registry
 from diffot.learning.attributes import AttributeProbe
+from diffot.learning.kinds import ProbeRecipe
 from diffot.measures import quality
 from diffot.measures.distances import differently_read, distances
 from diffot.samplers.ddim import ddim
@@ -63,7 +64,7 @@ class QualityTask:
 
     def __post_init__(self):
         measured.require_weights(self.model, self.weights)
-        recipes.config(self.probe)
+        recipes.config(self.probe, ProbeRecipe)
         measured.set_whole_numbers(self, n=GROUPS, steps=1, train=2, seed=0)
 
 
@@ -132,7 +133,7 @@ class StepsTask:
 
     def __post_init__(self):
         measured.require_weights(self.model, self.weights)
-        recipes.config(self.probe)
+        recipes.config(self.probe, ProbeRecipe)
         measured.set_whole_numbers(self, n=2, seed=0)
 
 
@@ -186,7 +187,7 @@ class ConditionTask:
 
     def __post_init__(self):
         measured.require_weights(self.model, self.weights)
-        recipes.config(self.probe)
+        recipes.config(self.probe, ProbeRecipe)
         require(
             recipes.config(self.model).network.get("labels") is not None,
             f"{self.model} takes no labels; expected a conditional model",
