@@ -1,0 +1,74 @@
+"""Denoising losses on every kind of schedule: least for the exact answer, and learned."""
+
+import pytest
+import torch
+
+from diffot.denoisers.exact import ExactDenoiser
+from diffot.denoisers.network import NetworkDenoiser
+from diffot.denoisers.parametrization import PARAMETRIZATIONS
+from diffot.laws.mixtures import equal_mixture
+from diffot.learning.batches import Draws
+from diffot.learning.networks import MLP
+from diffot.learning.objectives import DenoisingLoss
+from diffot.learning.training import TrainConfig, train
+from diffot.processes import schedules
+
+LAW = equal_mixture([[1.0, 0.5], [-1.0, 0.8], [0.3, -1.2]], [0.2, 0.3, 0.1])
+EXPLODING = schedules.VarianceExploding(10.0, 0.05)
+# when a network is told this, it is this time
+TIMES = {
+    schedules.linear(1000, 1e-4, 0.02): lambda told: 1000 * told,
+    EXPLODING: lambda told: EXPLODING.least * (EXPLODING.T / EXPLODING.least) ** told,
+    schedules.Rectified(): lambda told: told,
+}
+each = pytest.mark.parametrize("schedule", TIMES, ids=lambda schedule: schedule.name)
+
+
+class Exact(torch.nn.Module):
+    """What a network should answer, plus a number."""
+
+    def __init__(self, schedule, prediction, shift):
+        super().__init__()
+        exact = ExactDenoiser(LAW, schedule)
+        self.schedule, self.shift = schedule, shift
+        self.reading = {
+            "eps": exact.noise, "x0": exact.denoise, "v": exact.velocity,
+            "flow": exact.flow_velocity,
+        }[prediction]  # fmt: skip
+
+    def forward(self, x, told):
+        t = TIMES[self.schedule](told.double())
+        scale = torch.hypot(*self.schedule.levels(t))[:, None]
+        return (self.reading(x.double() * scale, t) + self.shift).float()
+
+
+@each
+@pytest.mark.parametrize("prediction", PARAMETRIZATIONS)
+def test_the_exact_answer_has_the_least_loss(schedule, prediction, generator):
+    """What is left is not correlated with any answer, so that a shift adds its square."""
+    loss = DenoisingLoss(schedule, prediction)
+    inputs = loss.prepare((LAW.sample(20_000, generator).float(), {}), generator)
+    least, shifted = (loss(Exact(schedule, prediction, shift), inputs) for shift in (0.0, 0.3))
+    added = shifted - least
+    assert abs(float(added.mean()) - 0.09) < 4 * float(added.std()) / 20_000**0.5
+    assert float(least.mean()) > 0
+
+
+@each
+def test_a_network_learns_the_law_on_every_schedule(schedule, generator):
+    """Against the exact denoiser, whose answers spread by the deviation of the data."""
+    torch.manual_seed(0)
+    network = MLP(2, widths=(64, 64, 64), activation="silu", frequencies=4)
+    config = TrainConfig(800, 512, 3e-3, "cosine", ema=0.99)
+    draws = torch.Generator().manual_seed(0)
+    result = train(
+        network, Draws(LAW.sample), DenoisingLoss(schedule, "v"), config, draws, progress=False
+    )
+    trained = NetworkDenoiser(result.network.requires_grad_(False), schedule, "v")
+    exact = ExactDenoiser(LAW, schedule)
+    x_0 = LAW.sample(4000, generator)
+    t = schedule.draw_times(4000, generator)
+    alpha, sigma = (level[:, None] for level in schedule.levels(t))
+    x = alpha * x_0 + sigma * torch.randn(x_0.shape, dtype=x_0.dtype, generator=generator)
+    error = (trained.denoise(x, t) - exact.denoise(x, t)).square().mean().sqrt()
+    assert float(error) < 0.2 * float(exact.denoise(x, t).std())
