@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+import torch
+
 from diffot.data.images import LabeledImages
-from diffot.errors import require, require_known, require_type, unknown_name
+from diffot.errors import as_whole_number, require, require_known, require_type, unknown_name
 from diffot.learning.descriptions import called, split
 from diffot.paths import FOLDERS
+from diffot.seeds import generator
 
 
 # The modules of data sets are imported when they are needed: drawing images takes packages that
@@ -37,7 +40,17 @@ def _real(family: str, arguments: dict) -> LabeledImages:
     from diffot.data import folders
 
     loaders = {"celeba": folders.celeba, "celeba_hq": folders.celeba_hq, "afhq": folders.afhq}
-    return called(loaders[family], {**arguments, "root": FOLDERS / family}, family)
+    n, seed = arguments.pop("n", None), arguments.pop("seed", None)
+    images = called(loaders[family], {**arguments, "root": FOLDERS / family}, family)
+    if n is not None:
+        n = as_whole_number(n, "n", least=1)
+        require(
+            len(images) >= n, f"{FOLDERS / family} has {len(images)} images; {n} are asked for"
+        )
+        images = images.at(slice(n))
+    if seed is not None:
+        images = images.at(torch.randperm(len(images), generator=generator(seed, "order")))
+    return images
 
 
 DATASETS = {
@@ -49,12 +62,22 @@ DATASETS = {
     "afhq": partial(_real, "afhq"),
 }
 
+# What may be done with pictures of a data set, and with a network trained on them.
+_CELEBA_TERMS = "non-commercial research only; CelebA (Liu et al. 2015)"
+TERMS = {
+    "celeba": _CELEBA_TERMS,
+    "celeba_hq": _CELEBA_TERMS,
+    "afhq": "non-commercial use only, CC BY-NC 4.0; AFHQ (Choi et al. 2020)",
+}
+
 
 def load_images(data: dict) -> LabeledImages:
     """The images that a recipe describes, as in ``{"set": "faces", "n": 500, "seed": 1}``.
 
-    A ``"bias"`` of faces is a dict with the fields of :class:`~diffot.data.faces.Bias`. Real
-    images are looked for in ``data/folders``, under the name of the data set.
+    The first ``"skip"`` images of a data set are left out, and then only so many as ``"take"``
+    says are taken. A ``"bias"`` of faces is a dict with the fields of
+    :class:`~diffot.data.faces.Bias`. Real images are looked for in ``data/folders``, under the
+    name of the data set: the first ``"n"`` by name, and with a ``"seed"`` these in random order.
 
     Raises:
         ValueError: for an unknown data set or argument.
@@ -63,7 +86,15 @@ def load_images(data: dict) -> LabeledImages:
     arguments, family = split(data, "data", "set")
     arguments.pop("mirror", None)  # concerns drawing from the images
     require_known(family, "data set", DATASETS)
-    return DATASETS[family](arguments)
+    skip = as_whole_number(arguments.pop("skip", 0), "skip", least=0)
+    take = arguments.pop("take", None)
+    images = DATASETS[family](arguments)
+    take = len(images) - skip if take is None else as_whole_number(take, "take", least=1)
+    require(
+        1 <= take <= len(images) - skip,
+        f"skip is {skip} and take {take}; expected images among the {len(images)} of {family}",
+    )
+    return images.at(slice(skip, skip + take))
 
 
 def require_labels(data: LabeledImages, labels: Mapping[str, int]) -> None:

@@ -18,7 +18,7 @@ from diffot.laws import toy
 from diffot.laws.mixtures import thesis_mixture
 from diffot.learning import attributes, autoencoder, networks
 from diffot.learning.batches import Draw, Draws, Epochs
-from diffot.learning.datasets import load_images, require_labels
+from diffot.learning.datasets import TERMS, load_images, require_labels
 from diffot.learning.descriptions import called
 from diffot.learning.networks import LARGEST_SEED
 from diffot.learning.objectives import BestWeights, DenoisingLoss, Examples, Objective
@@ -97,7 +97,8 @@ class DenoiserRecipe(Recipe):
             set, as in :func:`~diffot.learning.datasets.load_images`, and ``mirror`` if half of
             the images drawn are to be mirrored left to right.
         network: as in :func:`~diffot.learning.networks.build`.
-        prediction, label_dropout: see :class:`~diffot.learning.objectives.DenoisingLoss`.
+        prediction, label_dropout, coupling: see
+            :class:`~diffot.learning.objectives.DenoisingLoss`.
         seed: of initial weights and of everything drawn in training.
 
     Raises:
@@ -112,6 +113,7 @@ class DenoiserRecipe(Recipe):
     label_dropout: float = 0.0
     seed: int = 0
     storage: str = "float32"
+    coupling: str = "independent"
 
     def __post_init__(self):
         require_type(self.data, (str, dict), "data", "a name, or a dict for images")
@@ -133,13 +135,14 @@ class DenoiserRecipe(Recipe):
                 "seed": self.seed,
                 "prediction": self.prediction,
                 "label_dropout": self.label_dropout,
+                "coupling": self.coupling,
             },
             "storage": self.storage,
         }
 
     def loss(self) -> DenoisingLoss:
         """What is minimized."""
-        return DenoisingLoss(self.schedule, self.prediction, self.label_dropout)
+        return DenoisingLoss(self.schedule, self.prediction, self.label_dropout, self.coupling)
 
     def draw(self) -> Draw:
         """The data as a function ``(n, generator) -> points``; of a conditional model, with
@@ -182,7 +185,9 @@ class DenoiserRecipe(Recipe):
 
     def results(self, result: TrainResult, stored: nn.Module) -> dict:
         levels = [name for name in result.rows[0] if name.startswith("level_")]
+        family = None if isinstance(self.data, str) else self.data["set"]
         return {
+            **({"terms": TERMS[family]} if family in TERMS else {}),
             "training": {**self.description()["training"], "precision": result.precision},
             "examples": self.training.iterations * self.training.batch_size,
             "level_losses": [
@@ -209,7 +214,7 @@ class DenoiserRecipe(Recipe):
         example, _ = Draws(draw).take(1, torch.Generator().manual_seed(0))
         shape = (PREVIEWS, *example.shape[1:])
         z = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        steps = min(PREVIEW_STEPS, self.schedule.T)
+        steps = min(PREVIEW_STEPS, self.schedule.longest_path or PREVIEW_STEPS)
         return lambda network: ddim(self.loaded(network), z, steps)
 
 
@@ -286,8 +291,7 @@ class ProbeRecipe(EpochRecipe):
     """A probe, which reads the labels of images.
 
     Args:
-        train, validation, test: data sets, with ``skip`` for the number of images at the
-            beginning that are left to others.
+        train, validation, test: data sets.
         widths: see :class:`~diffot.learning.attributes.AttributeProbe`.
     """
 
@@ -320,9 +324,7 @@ class ProbeRecipe(EpochRecipe):
             ValueError: for an unknown part.
         """
         require_known(part, "split", SPLITS)
-        data = dict(getattr(self, part))
-        skip = as_whole_number(data.pop("skip", 0), "skip", least=0)
-        return load_images(data).at(slice(skip, None))
+        return load_images(getattr(self, part))
 
     def examples(self) -> tuple[LabeledImages, LabeledImages]:
         return self.split("train"), self.split("validation")

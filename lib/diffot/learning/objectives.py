@@ -19,10 +19,12 @@ from diffot.denoisers.parametrization import PARAMETRIZATIONS
 from diffot.errors import as_number, require_known, require_same_shape, require_type
 from diffot.laws.law import beside
 from diffot.processes.schedules import Schedule
+from diffot.transport.assignment import optimal_assignment
 
 Examples = tuple[Tensor, Mapping[str, Tensor]]  # points, shape (n, *d), and their labels
 Inputs = Any  # nested tuples and dicts of tensors, each of shape (n, ...)
 
+COUPLINGS = ("independent", "optimal")
 LEVELS = 10  # of noise, equal stretches of time, whose losses are recorded apart
 
 
@@ -67,6 +69,10 @@ class DenoisingLoss(Objective):
     Args:
         prediction: what the network learns to answer with, a name in
             :data:`~diffot.denoisers.parametrization.PARAMETRIZATIONS`.
+        coupling: which noise goes with which data: ``"independent"``; or ``"optimal"``, the same
+            noise dealt out within each batch so that the mean squared distance of data and noise
+            is least (Pooladian et al. 2023, section 4; Tong et al. 2024, section 4.2). Then
+            what the network learns is no score of the data.
         label_dropout: probability with which an example hides all its labels, and with which it
             hides each, so that a conditional network also learns to do without.
 
@@ -76,11 +82,16 @@ class DenoisingLoss(Objective):
     """
 
     def __init__(
-        self, schedule: Schedule, prediction: str = "eps", label_dropout: float = 0.0
+        self,
+        schedule: Schedule,
+        prediction: str = "eps",
+        label_dropout: float = 0.0,
+        coupling: str = "independent",
     ) -> None:
         require_type(schedule, Schedule, "schedule", "a Schedule")
         require_known(prediction, "prediction", PARAMETRIZATIONS)
-        self.schedule, self.prediction = schedule, prediction
+        require_known(coupling, "coupling", COUPLINGS)
+        self.schedule, self.prediction, self.coupling = schedule, prediction, coupling
         self.label_dropout = as_number(label_dropout, "label_dropout", at_least=0, below=1)
 
     def prepare(self, examples: Examples, generator: torch.Generator) -> Inputs:
@@ -88,6 +99,8 @@ class DenoisingLoss(Objective):
         labels = self._partly_hidden(labels, len(x_0), generator)
         t = self.schedule.draw_times(len(x_0), generator)
         eps = torch.randn(x_0.shape, generator=generator)
+        if self.coupling == "optimal":
+            eps = eps[optimal_assignment(x_0.flatten(1), eps.flatten(1))]
         levels = self.schedule.levels(t)
         alpha, sigma = (beside(level, x_0) for level in levels)
         time = self.schedule.network_time(t)

@@ -40,13 +40,14 @@ Time = float | Tensor
 class Schedule(ABC):
     """Amplitudes of data and noise at real times t in [0, T].
 
-    ``name`` and ``parameters`` say what it was made with.
+    ``name`` and ``parameters`` say what it was made with; ``longest_path`` is the largest number
+    of steps that a path may have, None if there is none.
     """
 
     name: str
     parameters: dict
     T: float
-    _longest_path: int | None = None
+    longest_path: int | None = None
 
     @abstractmethod
     def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,7 +142,7 @@ class Schedule(ABC):
             ValueError: if the count or a time is out of range, or the times do not decrease.
         """
         if not isinstance(steps, Sequence) and not getattr(steps, "ndim", 0):
-            return self._path(as_whole_number(steps, "steps", 1, self._longest_path))
+            return self._path(as_whole_number(steps, "steps", 1, self.longest_path))
         times = as_tensor(steps, "steps", torch.float64)
         require(
             times.ndim == 1
@@ -228,7 +229,8 @@ class VariancePreserving(Schedule):
         return len(self.alpha_bar) - 1
 
     @property
-    def _longest_path(self) -> int:
+    def longest_path(self) -> int:
+        """Paths visit whole times."""
         return self.T
 
     def levels(self, t: Time) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from diffot.denoisers.exact import ExactDenoiser
 from diffot.denoisers.network import NetworkDenoiser
@@ -72,3 +73,33 @@ def test_a_network_learns_the_law_on_every_schedule(schedule, generator):
     x = alpha * x_0 + sigma * torch.randn(x_0.shape, dtype=x_0.dtype, generator=generator)
     error = (trained.denoise(x, t) - exact.denoise(x, t)).square().mean().sqrt()
     assert float(error) < 0.2 * float(exact.denoise(x, t).std())
+
+
+def test_optimal_coupling_deals_the_same_noise_out_at_least_cost():
+    """Against scipy's solver for assignments, and the noise of the independent coupling."""
+    x_0 = torch.randn(60, 3, 2, 2, generator=torch.Generator().manual_seed(1)) + 2
+    drawn = {}
+    for coupling in ("independent", "optimal"):
+        loss = DenoisingLoss(schedules.Rectified(), "flow", coupling=coupling)
+        inputs = loss.prepare((x_0, {}), torch.Generator().manual_seed(0))
+        drawn[coupling] = (inputs["target"] + x_0).flatten(1)  # of noise minus data
+    order = torch.cdist(drawn["independent"], drawn["optimal"]).argmin(1)
+    assert sorted(order.tolist()) == list(range(60)) and order.tolist() != list(range(60))
+    costs = torch.cdist(x_0.flatten(1), drawn["independent"]).square()
+    rows, columns = linear_sum_assignment(costs.numpy())
+    dealt = (x_0.flatten(1) - drawn["optimal"]).square().sum()
+    assert float(dealt) == pytest.approx(float(costs[rows, columns].sum()), rel=1e-5)
+
+
+def test_optimal_coupling_in_large_batches_teaches_the_monotone_map(generator):
+    """For N(0, 4) it takes eps to 2 eps, so that the target at x is -x / (2 - t), without
+    spread; independent coupling leaves the variance of noise minus data given x."""
+    x_0 = 2 * torch.randn(4000, 1, generator=generator)
+    left = {}
+    for coupling in ("independent", "optimal"):
+        loss = DenoisingLoss(schedules.Rectified(), "flow", coupling=coupling)
+        inputs = loss.prepare((x_0, {}), generator)
+        t = inputs["time"][:, None]
+        x = inputs["x"] * torch.hypot(1 - t, t)
+        left[coupling] = float((inputs["target"] + x / (2 - t)).square().mean())
+    assert left["optimal"] < 0.02 and left["independent"] > 1

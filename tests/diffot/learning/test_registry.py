@@ -11,6 +11,7 @@ from diffot.learning import datasets, kinds, networks, recipes, registry
 from diffot.learning.kinds import DenoiserRecipe
 from diffot.learning.training import TrainConfig, TrainResult
 from diffot.paths import CHECKPOINTS
+from diffot.processes.schedules import Rectified
 from diffot.samplers.ddim import ddim
 
 NAMES = sorted(name for name, r in recipes.RECIPES.items() if isinstance(r, DenoiserRecipe))
@@ -115,14 +116,10 @@ def test_image_networks_have_the_sizes_that_are_claimed():
     assert parameters("AFHQ256Exp1") == pytest.approx(22e6, rel=0.15)
     assert parameters("AFHQ256Exp2") == pytest.approx(89e6, rel=0.15)
     assert parameters("Faces32B") <= parameters("Faces32A") / 3
-    images = [name for name in NAMES if name not in POINTS]
-    assert len(images) == 19
-    for name in images:
-        here = (
-            recipes.config(name).storage == "float16"
-        )  # a model of this project, to be committed
-        assert not here or 2 * parameters(name) < 15.9 * 2**20
-        assert here == (recipes.config(name).prediction == "v")
+    ours = [name for name in NAMES if recipes.config(name).storage == "float16"]
+    assert {"Faces32A", "Digits28", "Celeb32A", "Faces32FlowOT"} <= set(ours)
+    for name in ours:  # they are to be committed
+        assert 2 * parameters(name) < 15.9 * 2**20
 
 
 def test_the_biased_faces_are_biased_and_the_others_are_not():
@@ -133,10 +130,17 @@ def test_the_biased_faces_are_biased_and_the_others_are_not():
         assert abs(float(smiles.mean()) - share) < 4 * error, name
 
 
-def test_committed_image_models_share_one_schedule():
-    ours = [recipes.config(n) for n in NAMES if recipes.config(n).storage == "float16"]
+def test_committed_diffusion_models_of_images_share_one_schedule():
+    ours = [recipes.config(name) for name in NAMES if recipes.config(name).prediction == "v"]
+    assert len(ours) > 1
     tables = [recipe.schedule.alpha_bar for recipe in ours]
     assert all(torch.equal(table, tables[0]) for table in tables)
+
+
+def test_networks_trained_on_photographs_come_with_terms():
+    photographs = [n for n in TRAINED if n.startswith(("Celeb", "Cats"))]
+    assert photographs and all("non-commercial" in registry.card(n)["terms"] for n in photographs)
+    assert "terms" not in registry.card("Faces32A")
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -210,12 +214,15 @@ def test_command_line_refuses_what_another_process_trains(tmp_path, monkeypatch,
     assert "--threads is 0" in capsys.readouterr().err
 
 
-def test_command_line_keeps_the_samples_of_image_models(tmp_path, monkeypatch):
+@pytest.mark.parametrize("matching", [False, True], ids=["diffusion", "flow matching"])
+def test_command_line_keeps_the_samples_of_image_models(matching, tmp_path, monkeypatch):
     """The last of them are what the model draws that was saved."""
     network = {"class": "UNet", "channels": 1, "widths": [8], "blocks": 1, "middle": []}
     training = TrainConfig(iterations=6, batch_size=8, ema=0.5)
     recipe = replace(recipes.config("Digits28"), network=network, training=training)
     recipe = replace(recipe, data={"set": "digits", "n": 50}, storage="float32")
+    if matching:
+        recipe = replace(recipe, schedule=Rectified(), prediction="flow", coupling="optimal")
     monkeypatch.setitem(recipes.RECIPES, "SmallDigits", recipe)
     monkeypatch.setattr(
         registry, "open_run", partial(registry.open_run, folder=tmp_path / "runs")
