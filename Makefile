@@ -2,17 +2,19 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
-BOOK := _config.yml _toc.yml $(shell find book -type f -not -name '*.pyc') data/hypotheses.json $(wildcard data/results/*.json) \
+BOOK := _config.yml _toc.yml $(shell find book -type f -not -name '*.pyc') data/hypotheses.json data/seeds.json $(wildcard data/results/*.json) \
 	$(wildcard notebooks/frames/*) \
-	lib/bookkit/notebook.py lib/bookkit/paths.py lib/diffot/paths.py
+	lib/bookkit/claims.py lib/bookkit/verdicts.py lib/bookkit/survey.py lib/bookkit/paths.py lib/diffot/paths.py
 
-.PHONY: help book test run serve train table bench lint clean
+.PHONY: help book test run sweep serve train table bench lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book                 set up and build the book into _build/html"
 	@echo "make test                 set up and run everything that CI runs"
 	@echo "make run [ALL=1]          execute notebooks in place, the stale ones or all"
+	@echo "make sweep                execute all notebooks at ten seeds in profile fast and keep which"
+	@echo "                          claims hold; goes on where it was interrupted (an hour)"
 	@echo "make serve                build the book and serve it on localhost:8000"
 	@echo "make train MODEL=NAME     train a model [OVERWRITE=1 to replace its checkpoint,"
 	@echo "                          RESUME=1 to continue an interrupted training,"
@@ -47,6 +49,9 @@ test: .venv/.installed
 
 run: .venv/.installed
 	$(BIN)/python -m bookkit run $(if $(ALL),--all)
+
+sweep: .venv/.installed
+	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m bookkit sweep
 
 serve: book
 	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000

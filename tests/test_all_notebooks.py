@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,24 @@ def test_recorded_claims_are_those_of_the_notebook(path):
             if name and not name.endswith(".text"):
                 glued[name] = float(output["data"]["application/papermill.record/text/plain"])
     assert glued == {name: claim["value"] for name, claim in record["claims"].items()}
+
+
+@each
+def test_prose_has_verdicts_from_the_code(path):
+    """As ``Hypothesis 1 {glue:text}`Hypothesis_1.text```, never typed."""
+    known = json.loads(paths.HYPOTHESES.read_text())
+    verdict = r"holds|(is|was|remains)\s+(refuted|not\s+resolved)"
+    typed = re.compile(rf"({'|'.join(known)})\s+({verdict})\b")
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            assert not typed.search(cell.source), typed.search(cell.source).group()
+
+
+@each
+def test_claims_have_an_uncertainty_or_say_why_not(path):
+    record = json.loads((paths.RESULTS / f"{path.stem}.json").read_text())
+    for name, claim in record["claims"].items():
+        assert (claim["uncertainty"] is None) == (claim["without_error"] is not None), name
 
 
 @each

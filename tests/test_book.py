@@ -7,7 +7,8 @@ from bs4 import BeautifulSoup
 from check_html import missing, problems
 
 from bookkit import paths, sliders
-from bookkit.notebook import claim_text
+from bookkit.claims import claim_text
+from bookkit.verdicts import HOLDS
 from diffot.paths import ROOT
 
 HTML = ROOT / "_build" / "html"
@@ -39,7 +40,8 @@ def test_every_claim_and_verdict_is_on_the_page(built):
             shown = claim_text(claim)
             assert name in text and shown["value"] in text and shown["bound"] in text
         for hypothesis, judged in record["verdicts"].items():
-            assert f"{hypothesis}: {judged['verdict']}" in text
+            assert f"{hypothesis}: " in text and judged["because"] in text.replace("’", "'")
+    assert f"the whole interval is at {HOLDS:g} or above" in text
 
 
 def test_frames_are_small_and_each_is_shown_on_a_page(built):

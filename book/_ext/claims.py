@@ -1,17 +1,33 @@
 """Write the recorded claims into the book's pages.
 
-A line ``<!-- claims -->`` or ``<!-- verdicts -->`` of a page is replaced, when the page is read,
-by tables made of ``data/results/*.json``. No number on them is typed by hand.
+A line ``<!-- claims -->``, ``<!-- verdicts -->`` or ``<!-- rule -->`` of a page is replaced, when
+the page is read, by text made of ``data/results/*.json``, ``data/seeds.json`` and the rule in
+``bookkit.verdicts``. No number and no verdict on them is typed by hand, except verdicts that say
+so.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from sphinx.application import Sphinx
 
-from bookkit.notebook import claim_text
-from bookkit.paths import HYPOTHESES, RESULTS
+from bookkit import survey, verdicts
+from bookkit.claims import ERRORLESS, claim_text, number_text
+from bookkit.paths import HYPOTHESES, RESULTS, SEEDS
+
+BY_HAND = " (judged by hand)"
+
+
+@dataclass(frozen=True)
+class Records:
+    """What the pages are made of: ``results`` by notebook, and ``seeds`` as
+    :func:`bookkit.survey.read` has it."""
+
+    hypotheses: dict[str, dict]
+    results: list[dict]
+    seeds: dict[str, dict]
 
 
 def setup(app: Sphinx) -> dict:
@@ -20,68 +36,108 @@ def setup(app: Sphinx) -> dict:
 
 
 def _fill(app: Sphinx, docname: str, source: list[str]) -> None:
-    writers = {"<!-- claims -->": _claims, "<!-- verdicts -->": _verdicts}
+    writers = {
+        "<!-- claims -->": claims_text,
+        "<!-- verdicts -->": verdicts_text,
+        "<!-- rule -->": lambda _: verdicts.rule(),
+    }
     for mark, writer in writers.items():
         if mark in source[0]:
             files = sorted(RESULTS.glob("*.json"))
-            for path in [HYPOTHESES, *files]:
+            for path in [HYPOTHESES, SEEDS, *files]:
                 app.env.note_dependency(str(path))
-            hypotheses = json.loads(HYPOTHESES.read_text())
             results = [json.loads(path.read_text()) for path in files]
-            source[0] = source[0].replace(mark, writer(hypotheses, results))
+            records = Records(json.loads(HYPOTHESES.read_text()), results, survey.read())
+            source[0] = source[0].replace(mark, writer(records))
 
 
-def _judgement(hypothesis: str, results: list[dict]) -> dict | None:
-    found = [r["verdicts"][hypothesis] for r in results if hypothesis in r["verdicts"]]
-    return found[0] if found else None
+def judgement(hypothesis: str, results: list[dict]) -> tuple[str, str] | None:
+    """The verdict that all claims on a hypothesis add up to, in whichever notebook, and why, in
+    the words of the notebooks that judge it; None if no claim bears on it."""
+    bearing = [
+        claim["verdict"]
+        for result in results
+        for claim in result["claims"].values()
+        if claim["hypothesis"] == hypothesis
+    ]
+    if not bearing:
+        return None
+    said = [r["verdicts"][hypothesis]["because"] for r in results if hypothesis in r["verdicts"]]
+    return verdicts.overall(bearing), "; ".join(said)
 
 
 def _link(name: str) -> str:
     return "#" + name.lower().replace(" ", "-")
 
 
-def _verdicts(hypotheses: dict, results: list[dict]) -> str:
-    rows = ["| | Thesis | Verdict |", "|---|---|---|"]
-    for name, entry in hypotheses.items():
-        judged = _judgement(name, results)
-        verdict = "not tested yet"
+def _source(entry: dict) -> str:
+    return f"{entry['source']}, {entry['place']}"
+
+
+def verdicts_text(records: Records) -> str:
+    """One row for each hypothesis, with its verdict."""
+    rows = ["| | What is said | Verdict |", "|---|---|---|"]
+    for name, entry in records.hypotheses.items():
+        judged, verdict = judgement(name, records.results), "not tested yet"
         if judged:
-            verdict = f"[**{judged['verdict']}**]({_link(name)}): {judged['because']}"
-        rows.append(f"| {name} ({entry['experiment']}) | “{entry['text']}” | {verdict} |")
+            verdict = f"[**{judged[0]}**]({_link(name)}): {judged[1]}"
+        rows.append(f"| {name} ({_source(entry)}) | {entry['text']} | {verdict} |")
     return "\n".join(rows)
 
 
-def _claims(hypotheses: dict, results: list[dict]) -> str:
+def claims_text(records: Records) -> str:
+    """All claims, by hypothesis; at the end those that bear on none."""
     parts = []
-    for name, entry in hypotheses.items():
-        judged = _judgement(name, results)
+    for name, entry in records.hypotheses.items():
+        judged = judgement(name, records.results)
         if judged:
-            parts.append(f"({_link(name)[1:]})=\n## {name}: {judged['verdict']}")
-            parts.append(f"> “{entry['text']}” (thesis, {entry['experiment']})")
-            because = judged["because"]
-            parts.append(f"{because[0].upper()}{because[1:]}.")
-            parts.append(_table(name, results))
+            parts.append(f"({_link(name)[1:]})=\n## {name}: {judged[0]}")
+            parts.append(f"> {entry['text']} ({_source(entry)}, in our words)")
+            parts.append(f"{judged[1][:1].upper()}{judged[1][1:]}.")
+            parts.append(_table(name, records))
     parts.append("## Checks of the method")
     parts.append("These bear on no hypothesis, but the conclusions rest on them.")
-    parts.append(_table(None, results))
+    parts.append(_table(None, records))
     return "\n\n".join(parts)
 
 
-def _table(hypothesis: str | None, results: list[dict]) -> str:
+def _table(hypothesis: str | None, records: Records) -> str:
     judged = hypothesis is not None
-    head = ["What was measured", "Value", "Bound", *["Verdict"] * judged, "Profile", "See"]
+    scale = ["Chance, exact", "Degree", "Verdict"] * judged
+    head = ["What was measured", "Value", "Tolerance", "Held at", *scale, "See"]
     rows = [head, ["---"] * len(head)]
-    for result in results:
-        notebook, profile = result["notebook"], result["parameters"]["PROFILE"]
+    for result in records.results:
         for name, claim in result["claims"].items():
-            if claim["hypothesis"] != hypothesis:
-                continue
-            text = claim_text(claim)
-            see = f"[{notebook.split('_')[0]}](../notebooks/{notebook}.ipynb)"
-            if claim["figure"]:
-                see = f"{{numref}}`{claim['figure']}`"
-            verdict = [f"{claim['verdict']}: {claim['because']}"] * judged
-            what = f"{claim['says']} <br>`{name}`"
-            value = "<br>".join(filter(None, [text["value"], text["n"].replace(" ", "\u00a0")]))
-            rows.append([what, value, text["bound"], *verdict, profile, see])
+            if claim["hypothesis"] == hypothesis:
+                more = _scale(claim) * judged
+                row = [f"{claim['says']} <br>`{name}`", _value(claim), claim_text(claim)["bound"]]
+                row += [_seeds(records, result["notebook"], name), *more]
+                rows.append([*row, _place(result["notebook"], claim)])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _value(claim: dict) -> str:
+    text = claim_text(claim)
+    reason = ERRORLESS.get(claim.get("without_error"), "")
+    return "<br>".join(filter(None, [text["value"], text["n"].replace(" ", "\u00a0"), reason]))
+
+
+def _seeds(records: Records, notebook: str, claim: str) -> str:
+    good, seeds = survey.held(records.seeds, notebook, claim)
+    return f"{good} of {seeds} seeds" if seeds else "not counted yet"
+
+
+def _scale(claim: dict) -> list[str]:
+    predicted = claim.get("prediction")
+    if predicted is None:
+        return ["", "", f"{claim['verdict']}{BY_HAND}: {claim['because']}"]
+    ends = f"{number_text(predicted['chance'])}, {number_text(predicted['exact'])}"
+    asks = "" if predicted["asks"] == "always" else "<br>(can, or more often)"
+    degree = number_text(claim["degree"])
+    return [ends + asks, degree, f"{claim['verdict']}: {claim['because']}"]
+
+
+def _place(notebook: str, claim: dict) -> str:
+    if claim["figure"]:
+        return f"{{numref}}`{claim['figure']}`"
+    return f"[{notebook.split('_')[0]}](../notebooks/{notebook}.ipynb)"

@@ -1,4 +1,4 @@
-"""Command line: ``python -m bookkit run|info|table``."""
+"""Command line: ``python -m bookkit run|sweep|info|table``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from nbclient.exceptions import CellExecutionError
 
-from bookkit import freshness, layout
+from bookkit import freshness, layout, survey
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,12 +17,15 @@ def main(arguments: list[str] | None = None) -> int:
     run = commands.add_parser("run", help="execute notebooks in place, only the stale ones")
     run.add_argument("names", nargs="*", metavar="NAME", help="default: all notebooks")
     run.add_argument("--all", action="store_true", help="execute the fresh ones too")
+    sweep = commands.add_parser("sweep", help="see at how many seeds each claim holds")
+    sweep.add_argument("names", nargs="*", metavar="NAME", help="default: all notebooks")
+    sweep.add_argument("--seeds", type=int, default=survey.COUNT, help="1 to this; default: 10")
     commands.add_parser("info", help="list the notebooks, and whether they are up to date")
     commands.add_parser("table", help="renew the table of modules in CONTRIBUTING")
 
     options = parser.parse_args(arguments)
     try:
-        return {"run": _run, "info": _info, "table": _table}[options.command](options)
+        return COMMANDS[options.command](options)
     except (ValueError, OSError) as error:
         print(f"{options.command}: {error}", file=sys.stderr)
         return 2
@@ -49,6 +52,11 @@ def _run(options: argparse.Namespace) -> int:
     return int(bool(failed))
 
 
+def _sweep(options: argparse.Namespace) -> int:
+    """Run what is not known yet; claims that did not hold are an error, and kept."""
+    return int(not survey.survey(options.names, options.seeds))
+
+
 def _info(_: argparse.Namespace) -> int:
     for path in freshness.notebooks():
         state = "up to date" if freshness.is_fresh(path) else "outputs are stale"
@@ -60,6 +68,8 @@ def _table(_: argparse.Namespace) -> int:
     layout.update()
     return 0
 
+
+COMMANDS = {"run": _run, "sweep": _sweep, "info": _info, "table": _table}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import os
 import subprocess
 from collections.abc import Callable, Sequence
@@ -23,8 +22,10 @@ import torch
 from IPython import get_ipython
 from myst_nb import glue
 
-from bookkit.paths import HYPOTHESES, NOTEBOOKS, RECORD, RESULTS, SCHEDULER, TABLES
+from bookkit.claims import Claim, claim_text, number_text
+from bookkit.paths import HYPOTHESES, NOTEBOOKS, RECORD, RESULTS, SCHEDULER, SURVEY, TABLES
 from bookkit.sweeps import read_table, sweep
+from bookkit.verdicts import VERDICTS, overall
 from diffot import seeds
 from diffot.errors import (
     as_number,
@@ -38,7 +39,6 @@ from diffot.files import write_whole
 from diffot.paths import ROOT
 
 PROFILES = ("fast", "default", "full")
-VERDICTS = ("holds", "holds approximately", "refuted")
 
 
 class ClaimError(AssertionError):
@@ -242,43 +242,17 @@ class Run:
             print(f"{name}: {len(tasks)} rows")
         return table
 
-    def claim(
-        self,
-        name: str,
-        value: float,
-        says: str,
-        *,
-        at_least: float | None = None,
-        at_most: float | None = None,
-        uncertainty: float | None = None,
-        n: int | None = None,
-        hypothesis: str | None = None,
-        verdict: str | None = None,
-        because: str = "",
-        figure: str | None = None,
-        digits: int = 3,
-    ) -> None:
+    def claim(self, name: str, value: float, says: str, **more: Any) -> None:
         """State a result: print it, record it, and make it available to the prose, as a number
         by its name and as readable text by its name with ``.text`` appended.
 
         Claims are made about the notebook's own parameters as committed, for every profile and
-        seed. With other parameters a value outside its bounds is reported and the run goes on.
+        seed. With other parameters a value outside its bounds is reported and the run goes on;
+        so it is while ``make sweep`` counts which claims hold.
 
         Args:
-            name: ``experiment.what``, unique in the book, e.g. ``"L1a.same_quadrant"``.
-            value: what was measured.
-            says: what the value is, in one plain sentence without the number.
-            at_least, at_most: the bounds; at least one of them.
-            uncertainty: one standard error of the value, where it is random.
-            n: number of independent samples behind it.
-            hypothesis: the hypothesis of the thesis it bears on, e.g. ``"Hypothesis 1"``; left
-                out for a check of the method.
-            verdict: what it says of the hypothesis; ``"holds"``, ``"holds approximately"`` or
-                ``"refuted"``.
-            because: why that verdict, in one sentence.
-            figure: label of the figure that shows it.
-            digits: significant digits shown; few enough to be the same on every machine. The
-                bounds are compared with the value itself.
+            name, value, says: see :class:`bookkit.claims.Claim`.
+            more: its other attributes: bounds, uncertainty, what it says of a hypothesis.
 
         Raises:
             ClaimError: if the value is not within its bounds.
@@ -286,73 +260,56 @@ class Run:
             ValueError: if the claim is incomplete, its name is taken, or a number is NaN,
                 infinite or out of range.
         """
-        require_type(name, str, "name", "the name of a claim, experiment.what")
-        for text, what in ((says, "says"), (because, "because"), (figure or "", "figure")):
-            require_type(text, str, f"{what} of claim {name}", "a text")
-        value = as_number(value, f"value of claim {name}")
-        at_least = _optional(at_least, f"at_least of claim {name}")
-        at_most = _optional(at_most, f"at_most of claim {name}")
-        uncertainty = _optional(uncertainty, f"uncertainty of claim {name}", at_least=0)
-        n = None if n is None else as_whole_number(n, f"n of claim {name}", least=1)
-        digits = as_whole_number(digits, f"digits of claim {name}", least=1)
+        claim = Claim(name, value, says, **more)
         require(name not in self._claims, f"claim {name} is made twice; give each its own name")
-        require(
-            at_least is not None or at_most is not None,
-            f"claim {name} has no bound, so it cannot fail; pass at_least or at_most",
-        )
-        require((hypothesis is None) == (verdict is None), f"claim {name}: a hypothesis needs a "
-                "verdict, and a verdict a hypothesis")  # fmt: skip
-        if hypothesis is not None:
-            self._check_verdict(hypothesis, verdict)
-        low = -math.inf if at_least is None else at_least
-        high = math.inf if at_most is None else at_most
-        require(
-            low <= high,
-            f"claim {name} is to be at least {low:.6g} and at most {high:.6g}, which nothing is",
-        )
-        holds = low <= value <= high
-        value = _rounded(value, digits)
-        uncertainty = None if uncertainty is None else _rounded(uncertainty, 1)
-        record = {
-            "says": says,
-            "value": value,
-            "uncertainty": uncertainty,
-            "n": n,
-            "at_least": at_least,
-            "at_most": at_most,
-            "hypothesis": hypothesis,
-            "verdict": verdict,
-            "because": because,
-            "figure": figure,
-            "holds": holds,
-        }
+        if claim.hypothesis is not None:
+            require_known(claim.hypothesis, "hypothesis", self._hypotheses)
+        record = claim.record()
         text = claim_text(record)
-        if self._as_committed and not holds:
+        if self._as_committed and not record["holds"] and not os.environ.get(SURVEY):
             raise ClaimError(
                 f"{name}: {says}: {text['value']}, but the claim says {text['bound']} (profile "
                 f"{self.profile}, seed {self.seed}). Either the code is wrong or the claim is."
             )
         self._claims[name] = record
-        remark = "" if holds else "; not so with these parameters"
+        remark = "" if record["holds"] else "; not so with these parameters"
         sample = f", {text['n']}" if text["n"] else ""
         print(f"{name}: {text['value']}{sample}  [claimed: {text['bound']}{remark}]")
-        glue(name, value, display=False)
-        glue(f"{name}.text", number_text(value), display=False)
+        glue(name, record["value"], display=False)
+        glue(f"{name}.text", number_text(record["value"]), display=False)
+
+    def judge(self, hypothesis: str, because: str) -> None:
+        """Record what the claims of this notebook that bear on a hypothesis add up to, by the
+        rule of :mod:`bookkit.verdicts`, and why. The prose gets the verdict by the name of the
+        hypothesis, with ``_`` for blanks and ``.text`` appended.
+
+        Raises:
+            ValueError: if no claim bears on it, or the name is unknown.
+        """
+        self.verdict(hypothesis, overall(self._bearing(hypothesis)), because)
 
     def verdict(self, hypothesis: str, verdict: str, because: str) -> None:
-        """Record the judgement on a hypothesis that the claims made so far add up to.
+        """Record a judgement on a hypothesis that is typed by hand; see :meth:`judge`.
 
         Raises:
             ValueError: if no claim bears on it, or the name or the verdict is unknown.
         """
-        self._check_verdict(hypothesis, verdict)
+        self._bearing(hypothesis)
+        require_known(verdict, "verdict", VERDICTS)
         require_type(because, str, "because", "the reason, a text")
-        require(
-            any(c["hypothesis"] == hypothesis for c in self._claims.values()),
-            f"no claim of {self.name} bears on {hypothesis}; make one before judging it",
-        )
         self._verdicts[hypothesis] = {"verdict": verdict, "because": because}
         print(f"{hypothesis} {verdict}: {because}")
+        glue(f"{hypothesis.replace(' ', '_')}.text", verdict, display=False)
+
+    def _bearing(self, hypothesis: str) -> list[str]:
+        """The verdicts of the claims so far that bear on a hypothesis."""
+        require_known(hypothesis, "hypothesis", self._hypotheses)
+        claims = [c for c in self._claims.values() if c["hypothesis"] == hypothesis]
+        require(
+            len(claims) > 0,
+            f"no claim of {self.name} bears on {hypothesis}; make one before judging it",
+        )
+        return [claim["verdict"] for claim in claims]
 
     def finish(self) -> None:
         """Write the claims, to ``data/results`` or elsewhere; see :meth:`save`."""
@@ -368,10 +325,6 @@ class Run:
         where = "not recorded" if path is None else f"recorded in {path.name}"
         print(f"{held} of {len(self._claims)} claims hold; {where}")
 
-    def _check_verdict(self, hypothesis: str, verdict: str) -> None:
-        require_known(hypothesis, "hypothesis", self._hypotheses)
-        require_known(verdict, "verdict", VERDICTS)
-
 
 def _holds(path: Path, content: bytes) -> bool:
     """Whether a file has this content."""
@@ -381,48 +334,9 @@ def _holds(path: Path, content: bytes) -> bool:
         return False
 
 
-def _optional(value: object, name: str, **bounds: float) -> float | None:
-    return None if value is None else as_number(value, name, **bounds)
-
-
-def _rounded(value: float, digits: int) -> float:
-    return float(f"{value:.{digits}g}")
-
-
 def _commit_and_date() -> str:
     git = subprocess.run(
         ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
     )
     commit = git.stdout.strip() if git.returncode == 0 else "unknown"
     return f"commit {commit}, {date.today().isoformat()}"
-
-
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def number_text(value: float, uncertainty: float | None = None) -> str:
-    """A number as readers like it: ``0.178``, ``52 ± 1``, ``200,000``, ``(7.7 ± 0.7) × 10⁻⁵``."""
-    error = "" if uncertainty is None else f" ± {uncertainty:,.10g}"
-    exponent = math.floor(math.log10(abs(value))) if value else 0
-    if -4 < exponent < 7:
-        return f"{value:,.10g}{error}"
-    if uncertainty is not None:
-        error = f" ± {uncertainty / 10.0**exponent:.10g}"
-    mantissa = f"{value / 10.0**exponent:.10g}{error}"
-    return f"{f'({mantissa})' if error else mantissa} × 10{str(exponent).translate(_SUPERSCRIPT)}"
-
-
-def claim_text(claim: dict) -> dict[str, str]:
-    """Value, number of samples and bound of a recorded claim as readers see them."""
-    low, high = claim["at_least"], claim["at_most"]
-    if low is None:
-        bound = f"at most {number_text(high)}"
-    elif high is None:
-        bound = f"at least {number_text(low)}"
-    else:
-        bound = f"{number_text(low)} to {number_text(high)}"
-    return {
-        "value": number_text(claim["value"], claim["uncertainty"]),
-        "n": "" if claim["n"] is None else f"n = {claim['n']:,}",
-        "bound": bound,
-    }

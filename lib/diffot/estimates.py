@@ -10,13 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
 from diffot.errors import (
     as_number,
+    as_whole_number,
     require,
     require_array,
+    require_generator,
     require_tensor,
     require_type,
 )
@@ -104,6 +107,62 @@ def share_error(share: float, n: int) -> float:
     share, n = as_number(share, "share", at_least=0, at_most=1), as_number(n, "n", at_least=1)
     require(n.is_integer(), f"n is {n}; expected a whole number of cases")
     return max(share * (1 - share) / n, 1 / n**2) ** 0.5
+
+
+def root_mean(squares: Tensor) -> Estimate:
+    r"""Root of the mean of squares, shape (n,): :math:`s / (2 \sqrt{n}\, \text{root})` is its
+    standard error, with s the standard deviation of the squares (delta method)."""
+    square = mean(squares)
+    require(
+        not square.value < 0, f"squares has the mean {square.value:.6g}; expected squared numbers"
+    )
+    root = square.value**0.5
+    return Estimate(root, square.error / (2 * root) if root else square.error)
+
+
+def quantile(values: Tensor, level: float = 0.5) -> Estimate:
+    r"""A quantile of numbers, shape (n,), and half the way between those at
+    :math:`q \pm \sqrt{q (1 - q) / n}`: where the number of values below it lies one standard
+    deviation to either side (order statistics; Wilks 1948).
+
+    Args:
+        level: q, above 0 and below 1; the median by default.
+    """
+    require_tensor(values, "values", "a floating-point tensor of shape (n,)")
+    require(
+        values.ndim == 1 and len(values) > 0,
+        f"values has shape {tuple(values.shape)}; expected (n,) with at least one value",
+    )
+    level = as_number(level, "level", above=0, below=1)
+    away = (level * (1 - level) / len(values)) ** 0.5
+    levels = torch.tensor([level - away, level, level + away], dtype=values.dtype).clamp(0, 1)
+    low, middle, high = (float(q) for q in values.quantile(levels))
+    return Estimate(middle, (high - low) / 2)
+
+
+def bootstrap(
+    statistic: Callable[[Tensor], Tensor | float],
+    cases: Tensor,
+    generator: torch.Generator,
+    draws: int = 200,
+) -> Estimate:
+    """A statistic of independent cases, and its standard deviation over samples that are drawn
+    from them with replacement (Efron & Tibshirani 1993, chapter 6).
+
+    Args:
+        statistic: of cases, to a number; smooth in them, so not a largest or smallest one.
+        cases: one for each entry of the first axis, shape (n, ...), at least two.
+        draws: number of samples; the error is known to a share of 1 / sqrt(2 draws).
+    """
+    require_type(statistic, Callable, "statistic", "a function of cases")
+    require_tensor(cases, "cases", "a floating-point tensor of shape (n, ...)")
+    n = len(cases) if cases.ndim else 0
+    require(n >= 2, f"cases has {n} rows; expected at least two, for an error")
+    require_generator(generator)
+    draws = as_whole_number(draws, "draws", least=2)
+    chosen = torch.randint(n, (draws, n), generator=generator)
+    again = torch.tensor([float(statistic(cases[rows])) for rows in chosen])
+    return Estimate(float(statistic(cases)), float(again.std()))
 
 
 def jackknife(

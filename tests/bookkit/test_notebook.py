@@ -16,8 +16,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from bookkit import __main__ as command
 from bookkit import freshness, notebook, paths
+from bookkit.claims import number_text
 from bookkit.notebook import ClaimError, begin
 from bookkit.sweeps import sweep
+from bookkit.verdicts import Prediction
 
 
 @pytest.fixture
@@ -164,8 +166,16 @@ def test_claims_that_cannot_fail_or_are_incomplete_are_refused(book):
         claim(run, at_least=None)
     with pytest.raises(ValueError, match="which nothing is"):
         claim(run, at_most=0.4)
-    with pytest.raises(ValueError, match="needs a verdict"):
-        claim(run, hypothesis="Hypothesis 1")
+    share = Prediction(exact=1, chance=0)
+    for bears in ({"hypothesis": "Hypothesis 1"}, {"prediction": share}, {"verdict": "holds"}):
+        with pytest.raises(ValueError, match=r"needs a prediction or a verdict \(one of them\)"):
+            claim(run, **bears)
+    with pytest.raises(ValueError, match="one of them"):
+        claim(run, hypothesis="Hypothesis 1", verdict="holds", prediction=share)
+    with pytest.raises(ValueError, match="an uncertainty, and a reason why it has none"):
+        claim(run, uncertainty=0.1, without_error="exact")
+    with pytest.raises(ValueError, match=r"unknown without_error of claim N1\.value 'exat'"):
+        claim(run, without_error="exat")
     with pytest.raises(ValueError, match="unknown hypothesis 'Hypothesis 11'"):
         claim(run, hypothesis="Hypothesis 11", verdict="holds")
     with pytest.raises(ValueError, match="unknown verdict 'proved'"):
@@ -175,6 +185,44 @@ def test_claims_that_cannot_fail_or_are_incomplete_are_refused(book):
         claim(run)
     with pytest.raises(ValueError, match="no claim of N1 bears on Hypothesis 1"):
         run.verdict("Hypothesis 1", "holds", "of nothing")
+    with pytest.raises(ValueError, match="no claim of N1 bears on Hypothesis 2"):
+        run.judge("Hypothesis 2", "of nothing")
+
+
+def test_verdicts_follow_from_value_error_and_prediction(book, capsys, monkeypatch):
+    """The value itself is judged, not what is shown of it; the prose gets the verdict."""
+    glued = {}
+    monkeypatch.setattr(notebook, "glue", lambda name, value, **_: glued.update({name: value}))
+    run = start()
+    bears = {"hypothesis": "Hypothesis 1", "prediction": Prediction(exact=1, chance=0)}
+    claim(run, 0.9496, digits=2, name="N1.close", **bears)
+    claim(run, 1.0, uncertainty=0.01, name="N1.sure", because="of that", **bears)
+    claim(run, 0.0, at_least=0, name="N1.other", hypothesis="Hypothesis 2", verdict="refuted")
+    run.judge("Hypothesis 1", "nearly so")
+    run.finish()
+    assert "Hypothesis 1 holds approximately: nearly so" in capsys.readouterr().out
+    assert glued["Hypothesis_1.text"] == "holds approximately"
+    record = json.loads((book / "N1.default.seed0.json").read_text())
+    close, sure = (record["claims"][f"N1.{name}"] for name in ("close", "sure"))
+    assert (close["value"], close["degree"]) == (0.95, 0.95)
+    assert close["verdict"] == "holds approximately" and sure["verdict"] == "holds"
+    assert sure["prediction"] == {"exact": 1, "chance": 0, "asks": "always"}
+    assert record["verdicts"]["Hypothesis 1"] == {
+        "verdict": "holds approximately", "because": "nearly so",
+    }  # fmt: skip
+
+
+def test_in_a_survey_of_seeds_a_violated_claim_is_kept(book, monkeypatch, capsys):
+    monkeypatch.setenv("DIFFOT_SURVEY", "1")
+    run = start(profile="fast", seed=3)
+    claim(run, 0.1)
+    claim(run, 0.7, name="N1.good")
+    run.finish()
+    assert "1 of 2 claims hold" in capsys.readouterr().out
+    claims = json.loads((book / "N1.fast.seed3.json").read_text())["claims"]
+    assert {name: c["holds"] for name, c in claims.items()} == {
+        "N1.value": False, "N1.good": True,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -197,6 +245,8 @@ def test_claims_that_cannot_fail_or_are_incomplete_are_refused(book):
         ({"name": None}, "name is None"),
         ({"because": 3}, "because of claim N1.value is 3"),
         ({"figure": 3}, "figure of claim N1.value is 3"),
+        ({"prediction": 1.0}, "prediction of claim N1.value is 1.0"),
+        ({"doubt": 1}, "unexpected keyword argument 'doubt'"),
     ],
 )
 def test_what_is_no_claim_is_refused_and_not_recorded(book, wrong, message):
@@ -299,7 +349,7 @@ def test_other_parameters_than_the_committed_ones_are_not_held_to_the_claims(boo
     ],
 )
 def test_numbers_are_written_for_readers(value, uncertainty, text):
-    assert notebook.number_text(value, uncertainty) == text
+    assert number_text(value, uncertainty) == text
 
 
 # --- Tables: long computations that are read, and computed again in part ------------------------

@@ -5,9 +5,20 @@ import math
 import pytest
 import torch
 from misuse import Use, check, misuses
+from scipy import stats
 
 from diffot import seeds
-from diffot.estimates import Estimate, Share, columns, mean, share, share_error
+from diffot.estimates import (
+    Estimate,
+    Share,
+    bootstrap,
+    columns,
+    mean,
+    quantile,
+    root_mean,
+    share,
+    share_error,
+)
 
 
 def test_error_is_the_deviation_of_shares(generator):
@@ -37,6 +48,48 @@ def test_error_of_a_mean_is_the_deviation_of_means(generator):
     assert math.isnan(mean(draws[0, :1]).error) and math.isnan(mean(draws[0, :0]).value)
 
 
+def test_error_of_a_root_mean_square_is_the_deviation_of_roots(generator):
+    draws = torch.randn(4000, 200, generator=generator, dtype=torch.float64)
+    found = [root_mean(values.square()) for values in draws]
+    roots = torch.tensor([estimate.value for estimate in found])
+    # of normal numbers, 1 / sqrt(2 n)
+    assert float(roots.std()) == pytest.approx(1 / 400**0.5, rel=0.04)
+    errors = torch.tensor([estimate.error for estimate in found])
+    assert float(errors.square().mean().sqrt()) == pytest.approx(1 / 400**0.5, rel=0.03)
+    assert root_mean(torch.zeros(5)) == Estimate(0.0, 0.0)
+
+
+@pytest.mark.parametrize(("level", "density"), [(0.5, 0.39894), (0.9, 0.17550)])
+def test_error_of_a_quantile_is_the_deviation_of_quantiles(generator, level, density):
+    """Of normal numbers, sqrt(q (1 - q) / n) over their density at the quantile."""
+    draws = torch.randn(4000, 400, generator=generator, dtype=torch.float64)
+    expected = (level * (1 - level) / 400) ** 0.5 / density
+    found = [quantile(values, level) for values in draws]
+    values = torch.tensor([estimate.value for estimate in found])
+    assert float(values.std()) == pytest.approx(expected, rel=0.05)
+    assert sum(estimate.error for estimate in found) / 4000 == pytest.approx(expected, rel=0.05)
+    moved = quantile(3 * draws[0] - 7, level)
+    assert moved.value == pytest.approx(3 * found[0].value - 7)
+    assert moved.error == pytest.approx(3 * found[0].error)
+
+
+def test_bootstrap_agrees_with_formulas(generator):
+    """On the mean, and on a slope, whose error linear regression gives."""
+    x = torch.linspace(-1, 1, 300, dtype=torch.float64)
+    y = 2 * x + 0.3 * torch.randn(300, generator=generator, dtype=torch.float64)
+    fit = stats.linregress(x.numpy(), y.numpy())
+
+    def slope(pairs):
+        return torch.cov(pairs.T)[0, 1] / pairs[:, 0].var()
+
+    found = bootstrap(slope, torch.stack([x, y], 1), generator, draws=1000)
+    assert found.value == pytest.approx(fit.slope)
+    assert found.error == pytest.approx(fit.stderr, rel=0.1)
+    of_mean = bootstrap(torch.mean, y, generator, draws=1000)
+    assert of_mean.value == pytest.approx(mean(y).value)
+    assert of_mean.error == pytest.approx(mean(y).error, rel=0.08)
+
+
 def test_columns_are_called_after_the_estimate():
     assert columns("cost", Estimate(2.0, 0.5)) == {"cost": 2.0, "cost_error": 0.5}
     row = columns("smiles", Share(0.5, 0.25, 0.75))
@@ -47,6 +100,27 @@ USES = [
     Use(share_error, {"share": 0.5, "n": 10}),
     Use(share, {"cases": torch.arange(10) < 5}, allowed={"cases": {"array"}}),
     Use(mean, {"values": torch.arange(10.0)}, allowed={"values": {"NaN", "infinity"}}),
+    Use(
+        root_mean,
+        {"squares": torch.arange(10.0)},
+        allowed={"squares": {"NaN", "infinity"}},
+        named={"squares": "values"},
+    ),
+    Use(
+        quantile,
+        {"values": torch.arange(10.0), "level": 0.5},
+        allowed={"values": {"NaN", "infinity"}},
+    ),
+    Use(
+        bootstrap,
+        {
+            "statistic": torch.mean,
+            "cases": torch.arange(10.0),
+            "generator": torch.Generator(),
+            "draws": 5,
+        },
+        allowed={"cases": {"NaN", "infinity"}},
+    ),
     Use(columns, {"name": "cost", "estimate": Estimate(1.0, 0.1)}, allowed={"name": {"text"}}),
     Use(seeds.generator, {"seed": 3, "key": "latents"}, allowed={"key": {"text"}}),
 ]
@@ -62,6 +136,13 @@ def test_misuse(use, argument, value):
     [
         (lambda: share_error(1.5, 10), "share is 1.5; expected a number from 0 to 1"),
         (lambda: share_error(0.5, 0), "n is 0"),
+        (lambda: root_mean(torch.tensor([1.0, -3.0])), "squares has the mean -1"),
+        (lambda: quantile(torch.zeros(0)), r"values has shape \(0,\)"),
+        (lambda: quantile(torch.zeros(3), 1.0), "level is 1"),
+        (
+            lambda: bootstrap(torch.mean, torch.zeros(1), torch.Generator()),
+            "cases has 1 rows; expected at least two",
+        ),
         (lambda: share(torch.zeros(2, 2).bool()), r"cases has shape \(2, 2\)"),
     ],
 )

@@ -12,8 +12,8 @@ whose key is its task; a sweep (:mod:`bookkit.sweeps`) calls it for many laws. T
 - ``asymmetry``: of the Jacobian of the decoder, mean over N(0, I);
 - ``folded``: share of N(0, I) where the symmetric part of that Jacobian is not positive definite,
   so that two points suffice to see that the map is not optimal;
-- ``certified``: 1 if a cycle certificate proves that it is not; ``gain`` and ``cycle``: what the
-  certificate gains, in mean squared distance, and its length;
+- ``certified``: 1 if a numerical certificate, a cycle of points, says that it is not optimal;
+  ``gain`` and ``cycle``: what the certificate gains, in mean squared distance, and its length;
 - ``population``: lower bound on the excess of the map itself (densities in the plane only);
 - ``map_error``: root mean square distance from the same map, computed more finely, at 200 points
   (densities only).

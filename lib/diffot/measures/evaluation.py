@@ -17,6 +17,7 @@ from diffot.errors import (
     require_same_shape,
     require_type,
 )
+from diffot.estimates import quantile, root_mean, share_error
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,13 @@ class NoiseErrors:
     ``bayes_loss`` is the same for the exact denoiser, the least possible; ``rmse`` is the root
     of the mean squared difference of the two denoisers. In expectation
     ``loss = bayes_loss + rmse**2``. ``n`` points were drawn; ``loss_error`` is the standard error
-    of either loss.
+    of either loss, ``rmse_error`` that of the root.
     """
 
     loss: float
     bayes_loss: float
     rmse: float
+    rmse_error: float
     loss_error: float
     n: int
 
@@ -65,10 +67,12 @@ def noise_errors(
     predicted, best = denoiser.noise(x_t, t), exact.noise(x_t, t)
     require_same_shape(predicted, eps, ("what denoiser returns", "the noise"))
     squares = ((predicted - eps) ** 2).mean(1)
+    apart = root_mean(((predicted - best) ** 2).mean(1))
     return NoiseErrors(
         loss=float(squares.mean()),
         bayes_loss=float(((best - eps) ** 2).mean()),
-        rmse=float(((predicted - best) ** 2).mean().sqrt()),
+        rmse=apart.value,
+        rmse_error=apart.error,
         loss_error=float(squares.std() / n**0.5),
         n=n,
     )
@@ -80,13 +84,18 @@ class MapErrors:
 
     ``median`` and ``upper`` are the median and the 90 % quantile of the distance between the
     images of a latent; ``same_mode`` is the share of latents whose images lie in the same mode;
-    ``largest_count`` is the largest difference in the number of latents sent to a mode.
+    ``largest_count`` is the largest difference in the number of latents sent to a mode. Their
+    standard errors are over latents; that of the count is the root of the number of latents that
+    come to this mode or leave it.
     """
 
     median: float
+    median_error: float
     upper: float
     same_mode: float
+    same_mode_error: float
     largest_count: int
+    largest_count_error: float
 
 
 def map_errors(exact: ExactDenoiser, reference: Tensor, other: Tensor) -> MapErrors:
@@ -103,9 +112,14 @@ def map_errors(exact: ExactDenoiser, reference: Tensor, other: Tensor) -> MapErr
     here, there = exact.law.mode(reference), exact.law.mode(other)
     modes = len(exact.law.weights)
     change = here.bincount(minlength=modes) - there.bincount(minlength=modes)
+    most = int(change.abs().argmax())
+    middle, same = quantile(distance), float((here == there).double().mean())
     return MapErrors(
-        median=float(distance.median()),
+        median=middle.value,
+        median_error=middle.error,
         upper=float(distance.quantile(0.9)),
-        same_mode=float((here == there).double().mean()),
-        largest_count=int(change.abs().max()),
+        same_mode=same,
+        same_mode_error=share_error(same, len(reference)),
+        largest_count=int(change[most].abs()),
+        largest_count_error=float(((here == most) != (there == most)).sum()) ** 0.5,
     )

@@ -83,7 +83,8 @@ def cycle_certificate(
     refined: TransportMap | None = None,
     most_points: int = 20_000,
 ) -> CycleCertificate:
-    r"""Try to prove, with finitely many points around a center, that a map is not optimal.
+    r"""Look for a numerical certificate, finitely many points around a center, that a map is not
+    optimal. It is no proof: the images are computed in floating-point arithmetic.
 
     The graph of an optimal map is cyclically monotone (Villani 2009, theorem 5.10): for no points
     x_1, ..., x_L is it cheaper to pair each with the image of the next one. The gain is

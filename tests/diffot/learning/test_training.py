@@ -53,6 +53,11 @@ def test_a_trained_denoiser_approaches_the_exact_one(schedule, generator):
         )
         assert found.loss > found.bayes_loss
         assert abs(found.loss - found.bayes_loss - found.rmse**2) < 4 * found.loss_error
+        again = evaluation.noise_errors(
+            NetworkDenoiser(network, schedule), exact, 20_000, generator
+        )
+        assert 0 < abs(again.rmse - found.rmse) < 4 * 2**0.5 * found.rmse_error
+        assert found.rmse_error < 0.05 * found.rmse
         errors.append(found.rmse)
     assert errors[0] > 2 * errors[1] > 4 * errors[2] and errors[2] < 0.08
 
@@ -444,4 +449,24 @@ def test_errors_of_maps_count_what_they_say():
     there[3, 0] += 0.5
     found = evaluation.map_errors(exact, here, there)
     assert (found.same_mode, found.largest_count) == (0.75, 1)
-    assert found.median == 0.0 and found.upper == pytest.approx(7.15)
+    assert found.same_mode_error == 0.25  # a count of one among four
+    assert found.largest_count_error == 1  # one latent left the first mode, none came
+    assert found.median == 0.25 and found.upper == pytest.approx(7.15)
+    assert found.median_error > 0
+
+
+def test_errors_of_map_errors_are_their_deviations(generator):
+    """Over samples of latents, for a map that is off by random amounts."""
+    law = mixtures.thesis_mixture("Low2DSymMix")
+    exact = ExactDenoiser(law, recipes.config("Low2DSymMix").schedule)
+    found = []
+    for _ in range(300):
+        here = law.sample(500, generator)
+        away = 3 * torch.randn(500, 2, dtype=torch.float64, generator=generator)
+        found.append(evaluation.map_errors(exact, here, here + away))
+    for name in ("median", "same_mode"):
+        values, errors = (
+            torch.tensor([getattr(each, field) for each in found])
+            for field in (name, f"{name}_error")
+        )
+        assert float(values.std()) == pytest.approx(float(errors.mean()), rel=0.2)

@@ -1,0 +1,189 @@
+"""Claims: what the prose says about a result, with a bound that can fail; as readers see them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from bookkit.verdicts import VERDICTS, Prediction, verdict
+from diffot.errors import as_number, as_whole_number, require, require_known, require_type
+
+# Why a claim has no standard error.
+ERRORLESS = {
+    "exact": "not random",
+    "identity": "the same for every draw, to the digits shown",
+    "all": "all or none of the cases, as the bound demands",
+    "extreme": "an extreme of a sample; error not estimated",
+    "test": "a test statistic or p-value",
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about a result.
+
+    Attributes:
+        name: ``experiment.what``, unique in the book, e.g. ``"L1a.same_quadrant"``.
+        value: what was measured.
+        says: what the value is, in one plain sentence without the number.
+        at_least, at_most: the bounds; at least one of them.
+        uncertainty: one standard error of the value, where it is random.
+        without_error: why there is none, a key of :data:`ERRORLESS`.
+        n: number of independent samples behind it.
+        hypothesis: the hypothesis it bears on, e.g. ``"Hypothesis 1"``; left out for a check of
+            the method.
+        prediction: what the hypothesis says of the value, from which the verdict follows
+            (:mod:`bookkit.verdicts`).
+        verdict: a verdict typed by hand, where no prediction can be given; the page says so.
+        because: why that verdict, in one sentence.
+        figure: label of the figure that shows it.
+        digits: significant digits shown; few enough to be the same on every machine. The bounds
+            are compared with the value itself.
+
+    Raises:
+        TypeError: for values of the wrong type.
+        ValueError: if it is incomplete, or a number is NaN, infinite or out of range.
+    """
+
+    name: str
+    value: float
+    says: str
+    at_least: float | None = None
+    at_most: float | None = None
+    uncertainty: float | None = None
+    without_error: str | None = None
+    n: int | None = None
+    hypothesis: str | None = None
+    prediction: Prediction | None = None
+    verdict: str | None = None
+    because: str = ""
+    figure: str | None = None
+    digits: int = 3
+
+    def __post_init__(self):
+        require_type(self.name, str, "name", "the name of a claim, experiment.what")
+        for field in ("says", "because", "figure"):
+            text = getattr(self, field)
+            require_type(text or "", str, f"{field} of claim {self.name}", "a text")
+        self._set("value", as_number(self.value, f"value of claim {self.name}"))
+        for field, least in (("at_least", None), ("at_most", None), ("uncertainty", 0)):
+            self._set(
+                field, _optional(getattr(self, field), f"{field} of claim {self.name}", least)
+            )
+        if self.n is not None:
+            self._set("n", as_whole_number(self.n, f"n of claim {self.name}", least=1))
+        what = f"digits of claim {self.name}"
+        self._set("digits", as_whole_number(self.digits, what, least=1))
+        self._require_bounds()
+        self._require_error()
+        self._require_judgement()
+
+    def _set(self, field: str, value: object) -> None:
+        object.__setattr__(self, field, value)
+
+    def _require_bounds(self) -> None:
+        require(
+            self.at_least is not None or self.at_most is not None,
+            f"claim {self.name} has no bound, so it cannot fail; pass at_least or at_most",
+        )
+        low, high = self._bounds()
+        require(
+            low <= high,
+            f"claim {self.name} is to be at least {low:.6g} and at most {high:.6g}, "
+            "which nothing is",
+        )
+
+    def _require_error(self) -> None:
+        if self.without_error is not None:
+            require_known(self.without_error, f"without_error of claim {self.name}", ERRORLESS)
+            require(
+                self.uncertainty is None,
+                f"claim {self.name} has an uncertainty, and a reason why it has none",
+            )
+
+    def _require_judgement(self) -> None:
+        if self.prediction is not None:
+            what = f"prediction of claim {self.name}"
+            require_type(self.prediction, Prediction, what, "a Prediction")
+        if self.verdict is not None:
+            require_known(self.verdict, "verdict", VERDICTS)
+        given = (self.prediction is not None) + (self.verdict is not None)
+        require(
+            given == (self.hypothesis is not None),
+            f"claim {self.name}: a hypothesis needs a prediction or a verdict (one of them), and "
+            "either needs a hypothesis",
+        )
+
+    def _bounds(self) -> tuple[float, float]:
+        low = -math.inf if self.at_least is None else self.at_least
+        return low, math.inf if self.at_most is None else self.at_most
+
+    def holds(self) -> bool:
+        """Whether the value is within its bounds."""
+        low, high = self._bounds()
+        return low <= self.value <= high
+
+    def record(self) -> dict:
+        """The claim as it is kept in ``data/results``: numbers rounded, the verdict judged."""
+        prediction, judged, degree = None, self.verdict, None
+        if self.prediction is not None:
+            prediction = asdict(self.prediction)
+            prediction |= {end: _rounded(prediction[end], 4) for end in ("exact", "chance")}
+            judged = verdict(self.prediction, self.value, self.uncertainty or 0.0)
+            degree = round(self.prediction.degree(self.value), 3)
+        error = self.uncertainty
+        return {
+            "says": self.says,
+            "value": _rounded(self.value, self.digits),
+            "uncertainty": None if error is None else _rounded(error, 1),
+            "without_error": self.without_error,
+            "n": self.n,
+            "at_least": self.at_least,
+            "at_most": self.at_most,
+            "hypothesis": self.hypothesis,
+            "prediction": prediction,
+            "degree": degree,
+            "verdict": judged,
+            "because": self.because,
+            "figure": self.figure,
+            "holds": self.holds(),
+        }
+
+
+def _optional(value: object, name: str, least: float | None) -> float | None:
+    return None if value is None else as_number(value, name, at_least=least)
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number_text(value: float, uncertainty: float | None = None) -> str:
+    """A number as readers like it: ``0.178``, ``52 ± 1``, ``200,000``, ``(7.7 ± 0.7) × 10⁻⁵``."""
+    error = "" if uncertainty is None else f" ± {uncertainty:,.10g}"
+    exponent = math.floor(math.log10(abs(value))) if value else 0
+    if -4 < exponent < 7:
+        return f"{value:,.10g}{error}"
+    if uncertainty is not None:
+        error = f" ± {uncertainty / 10.0**exponent:.10g}"
+    mantissa = f"{value / 10.0**exponent:.10g}{error}"
+    return f"{f'({mantissa})' if error else mantissa} × 10{str(exponent).translate(_SUPERSCRIPT)}"
+
+
+def claim_text(claim: dict) -> dict[str, str]:
+    """Value, number of samples and bound of a recorded claim as readers see them."""
+    low, high = claim["at_least"], claim["at_most"]
+    if low is None:
+        bound = f"at most {number_text(high)}"
+    elif high is None:
+        bound = f"at least {number_text(low)}"
+    else:
+        bound = f"{number_text(low)} to {number_text(high)}"
+    return {
+        "value": number_text(claim["value"], claim["uncertainty"]),
+        "n": "" if claim["n"] is None else f"n = {claim['n']:,}",
+        "bound": bound,
+    }

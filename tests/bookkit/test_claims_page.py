@@ -1,0 +1,103 @@
+"""The pages of claims and verdicts, made of small records."""
+
+import importlib.util
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from bookkit.claims import Claim
+from bookkit.verdicts import Prediction, rule
+from diffot.paths import ROOT
+
+SPEC = importlib.util.spec_from_file_location("claims_page", ROOT / "book" / "_ext" / "claims.py")
+page = importlib.util.module_from_spec(SPEC)
+sys.modules[SPEC.name] = page  # dataclasses look their module up
+SPEC.loader.exec_module(page)
+
+HYPOTHESES = {
+    "Hypothesis 1": {"source": "thesis", "place": "L.1a", "text": "Near goes to near."},
+    "Hypothesis 2": {"source": "thesis", "place": "L.1b", "text": "Far goes to far."},
+}
+SHARE = Prediction(exact=1, chance=0.5)
+
+
+def record(name, value, **more):
+    return {name: Claim(name, value, f"The {name}", at_least=0.0, **more).record()}
+
+
+def result(notebook, *claims, **because):
+    judged = {
+        f"Hypothesis {key[1:]}": {"verdict": "as the notebook had it", "because": text}
+        for key, text in because.items()
+    }
+    merged = {name: claim for part in claims for name, claim in part.items()}
+    return {"notebook": notebook, "claims": merged, "verdicts": judged}
+
+
+@pytest.fixture
+def records():
+    one = {"hypothesis": "Hypothesis 1", "prediction": SHARE}
+    seeds = {"A_a": {"code": "0", "claims": ["A.x"], "seeds": {"1": {"failed": []}}}}
+    seeds["A_a"]["seeds"] |= {"2": {"failed": ["A.x"]}, "3": {"failed": []}}
+    return page.Records(
+        HYPOTHESES,
+        [
+            result(
+                "A_a",
+                record("A.x", 0.99, uncertainty=0.004, n=3000, because="it is near", **one),
+                record("A.y", 0.0, without_error="identity", figure="fig-a"),
+                h1="nearly all",
+            ),
+            result("B_b", record("B.x", 0.8, without_error="exact", because="less so", **one)),
+        ],
+        seeds,
+    )
+
+
+def row(text, name):
+    (line,) = [line for line in text.splitlines() if f"`{name}`" in line]
+    return [cell.strip() for cell in line.strip("| ").split(" | ")]
+
+
+def test_claims_of_all_notebooks_decide_and_the_reason_is_in_words(records):
+    assert page.judgement("Hypothesis 1", records.results) == (
+        "holds approximately",
+        "nearly all",
+    )
+    assert page.judgement("Hypothesis 2", records.results) is None
+    text = page.verdicts_text(records)
+    assert "[**holds approximately**](#hypothesis-1): nearly all" in text
+    assert "Hypothesis 2 (thesis, L.1b) | Far goes to far. | not tested yet" in text
+    assert "as the notebook had it" not in text
+
+
+def test_a_row_shows_value_tolerance_seeds_and_how_it_was_judged(records):
+    found = row(page.claims_text(records), "A.x")
+    assert found[1:] == [
+        "0.99 ± 0.004<br>n\u00a0=\u00a03,000", "at least 0", "2 of 3 seeds", "0.5, 1", "0.98",
+        "holds: it is near", "[A](../notebooks/A_a.ipynb)",
+    ]  # fmt: skip
+    other = row(page.claims_text(records), "B.x")
+    assert other[1:4] == ["0.8<br>not random", "at least 0", "not counted yet"]
+    check = row(page.claims_text(records), "A.y")
+    assert check[1] == "0<br>the same for every draw, to the digits shown"
+    assert check[-1] == "{numref}`fig-a`" and len(check) == 5
+
+
+def test_a_verdict_by_hand_says_so(records):
+    by_hand = record("C.x", 1.0, hypothesis="Hypothesis 2", verdict="refuted", because="I saw it")
+    more = page.Records(HYPOTHESES, [*records.results, result("C_c", by_hand)], {})
+    text = page.claims_text(more)
+    assert "refuted (judged by hand): I saw it" in row(text, "C.x")
+    assert "## Hypothesis 2: refuted" in text
+
+
+def test_pages_are_filled_and_depend_on_the_records(monkeypatch, records):
+    noted = []
+    app = SimpleNamespace(env=SimpleNamespace(note_dependency=noted.append))
+    source = ["before\n<!-- rule -->\nafter"]
+    page._fill(app, "book/claims", source)
+    assert source[0] == f"before\n{rule()}\nafter"
+    assert str(page.SEEDS) in noted and str(page.HYPOTHESES) in noted
+    assert page._fill(app, "book/other", ["<!-- nothing -->"]) is None
