@@ -8,7 +8,8 @@ from chapters.image_transport.measurements import AsymmetryTask, Network
 from diffot.denoisers.exact import ExactDenoiser
 from diffot.flows.jacobian import SymmetricPart
 from diffot.laws.mixtures import GaussianMixture
-from diffot.learning import checkpoints
+from diffot.learning import checkpoints, registry
+from diffot.learning.maps import AutoencoderMap
 from diffot.processes.schedules import VarianceExploding
 from diffot.samplers.ddim import ddim
 from diffot.transport.symmetry import random_signs
@@ -92,3 +93,33 @@ def test_a_network_is_measured_at_its_latent():
 def test_other_weights_are_refused():
     with pytest.raises(ValueError, match="weights"):
         Network("Digits28", "0000000", 2)
+
+
+def test_a_decoder_is_laid_where_it_is_most_symmetric(generator):
+    """A linear decoder is optimal from latents in the right place; one that turns is not."""
+    matrix = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    embedding = controls.favorable_embedding(matrix[None])
+    assert torch.allclose(embedding.T @ embedding, torch.eye(4).double())
+    row = measurements.decoder_columns(matrix.repeat(5, 1, 1), matrix.repeat(6, 1, 1))
+    assert row["asymmetry"] < 1e-12 and row["lowest"] > 0
+    # turned by a quarter of a turn in a plane of latents, Q^T D turns as much; there the
+    # symmetric part is zero, and 1 along the other two axes
+    turn = torch.eye(4).double()
+    turn[:2, :2] = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    orthonormal = torch.linalg.qr(matrix)[0]
+    for turned, asymmetry, lowest in ((turn, 2**0.5, 0), (turn @ turn, 0, -1)):
+        jacobians = (orthonormal @ turned).repeat(3, 1, 1)
+        row = measurements.decoder_columns(orthonormal[None], jacobians)
+        assert row["asymmetry"] == pytest.approx(asymmetry, abs=1e-12)
+        assert row["lowest"] == pytest.approx(lowest, abs=1e-12)
+
+
+def test_the_jacobian_of_an_autoencoder_is_that_of_its_decoder():
+    network = registry.load("FacesVAE32").to(memory_format=torch.contiguous_format)
+    decoder = AutoencoderMap(network, dict.fromkeys(network.labels, 0))
+    z = torch.randn(3, network.latents, generator=torch.Generator().manual_seed(4))
+    found, h = measurements.decoder_jacobian(decoder, z), 1e-2
+    for j in (0, 17):
+        shift = h * torch.eye(network.latents)[j]
+        column = (decoder.decode(z + shift) - decoder.decode(z - shift)).flatten(1) / (2 * h)
+        assert (found[:, :, j] - column).norm() < 0.01 * column.norm()

@@ -73,3 +73,22 @@ def fitted_denoiser(data_of: str, images: int, dimension: int, components: int) 
         rest,
         recipe.schedule,
     )
+
+
+def favorable_embedding(jacobians: Tensor) -> Tensor:
+    r"""The isometry Q from latents to images for which a decoder looks most like a gradient.
+
+    A map T from k latents to images is optimal from latents that are laid into image space by Q
+    exactly if :math:`z \mapsto Q^T T(z)` is the gradient of a convex function, since only the
+    products :math:`\langle Q z, T(z) \rangle` depend on the pairing. Nothing in an
+    autoencoder says which Q that is; here it is the polar factor of the mean Jacobian D, so that
+    :math:`Q^T D` is symmetric and not negative.
+
+    Args:
+        jacobians: shape (n, d, k) with k at most d.
+
+    Returns:
+        Shape (d, k), with orthonormal columns.
+    """
+    left, _, right = torch.linalg.svd(jacobians.mean(0), full_matrices=False)
+    return left @ right

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from chapters.image_transport.controls import fitted_denoiser
+from chapters.image_transport.controls import favorable_embedding, fitted_denoiser
 from diffot.denoisers.denoiser import Denoiser
 from diffot.denoisers.network import NetworkDenoiser
 from diffot.errors import as_whole_number, require_type
@@ -27,10 +27,13 @@ from diffot.flows.jacobian import (
     SymmetricPart,
     step_jacobians,
 )
-from diffot.learning import datasets, latent_maps, measured, recipes, registry
-from diffot.learning.kinds import DenoiserRecipe
+from diffot.flows.maps import Map
+from diffot.learning import checkpoints, datasets, latent_maps, measured, recipes, registry
+from diffot.learning.kinds import AutoencoderRecipe, DenoiserRecipe
+from diffot.learning.maps import AutoencoderMap
 from diffot.samplers.ddim import ddim_steps
 from diffot.seeds import generator
+from diffot.transport.certificates import jacobian_asymmetry
 from diffot.transport.linear import LinearMap
 from diffot.transport.symmetry import (
     random_signs,
@@ -230,6 +233,65 @@ def measure_gaussian(task: GaussianTask) -> dict[str, float]:
     v = random_signs(task.probes, z, generator(task.seed, "vectors, Gaussian map"))
     skew, whole = skew_and_whole(FunctionJacobian(linear.decode, z), v)
     return {"squared": float(skew.sum() / whole.sum())}
+
+
+@dataclass(frozen=True)
+class AutoencoderTask:
+    """The decoder of an autoencoder, its latents laid into image space as favorably as can be.
+
+    Attributes:
+        name: of the autoencoder, told the first class of each label.
+        weights: the beginning of the hash of its weights.
+        latents: number of latents; the embedding is chosen with as many others.
+        seed: of latents.
+    """
+
+    name: str
+    weights: str
+    latents: int
+    seed: int = 0
+
+    def __post_init__(self):
+        recipes.config(self.name, AutoencoderRecipe)
+        checkpoints.require_hashes(self.weights, self.name)
+        measured.set_whole_numbers(self, latents=2, seed=0)
+
+
+def measure_autoencoder(task: AutoencoderTask) -> dict[str, float]:
+    """How asymmetric is a decoder's Jacobian? :func:`decoder_columns`."""
+    require_type(task, AutoencoderTask, "task", "an AutoencoderTask")
+    network = registry.load(task.name).to(memory_format=torch.contiguous_format)
+    decoder = AutoencoderMap(network, dict.fromkeys(network.labels, 0))
+    draws = generator(task.seed, f"latents of {task.name}")
+    z = torch.randn(2 * task.latents, network.latents, generator=draws)
+    jacobians = torch.cat([decoder_jacobian(decoder, part) for part in z.split(8)])
+    return decoder_columns(*jacobians.split(task.latents))
+
+
+def decoder_jacobian(decoder: Map, z: Tensor) -> Tensor:
+    """The whole Jacobian at latents of shape (B, k), by k products; shape (B, d, k)."""
+    basis = torch.eye(z.shape[1]).to(z)[:, None].expand(-1, *z.shape)
+    return FunctionJacobian(decoder.decode, z).product(basis).flatten(2).permute(1, 2, 0)
+
+
+def decoder_columns(others: Tensor, jacobians: Tensor) -> dict[str, float]:
+    """Asymmetry of a decoder in image space.
+
+    Args:
+        others: Jacobians from which the embedding Q is chosen
+            (:func:`~chapters.image_transport.controls.favorable_embedding`), shape (n, d, k).
+        jacobians: D at the latents that are looked at, shape (n, d, k).
+
+    Returns:
+        One row: ``asymmetry`` of :math:`Q^T D`, and ``lowest``, the least eigenvalue of its
+        symmetric part by the greatest; their means over latents, with errors.
+    """
+    square = favorable_embedding(others.double()).mT @ jacobians.double()
+    spectrum = torch.linalg.eigvalsh((square + square.mT) / 2)
+    return {
+        **columns("asymmetry", mean(jacobian_asymmetry(square))),
+        **columns("lowest", mean(spectrum[:, 0] / spectrum[:, -1])),
+    }
 
 
 # --- Along the path ---------------------------------------------------------------------------
