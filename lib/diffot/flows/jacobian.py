@@ -20,7 +20,13 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from diffot.errors import require, require_batch, require_tensor, require_type
+from diffot.errors import (
+    require,
+    require_batch,
+    require_finite,
+    require_tensor,
+    require_type,
+)
 
 
 class Jacobian(ABC):
@@ -136,3 +142,4 @@ def _require_vectors(v: Tensor, name: str) -> None:
     require(
         v.ndim >= 3, f"{name} has shape {tuple(v.shape)}; expected (n, B, *d), n vectors a point"
     )
+    require_finite(v, name)

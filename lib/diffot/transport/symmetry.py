@@ -26,6 +26,7 @@ from diffot.errors import (
     as_whole_number,
     require,
     require_batch,
+    require_finite,
     require_generator,
     require_same_shape,
     require_tensor,
@@ -47,7 +48,7 @@ def random_signs(n: int, like: Tensor, generator: torch.Generator) -> Tensor:
         is, so that they do not depend on the device.
     """
     n = as_whole_number(n, "n", least=1)
-    require_tensor(like, "like")
+    require_batch(like, "like")
     require_generator(generator)
     signs = torch.randint(2, (n, *like.shape), generator=generator, device=generator.device)
     return (2 * signs - 1).to(like)
@@ -77,8 +78,9 @@ def skew_and_whole(jacobian: Jacobian, v: Tensor) -> tuple[Tensor, Tensor]:
 
 def skew_and_whole_of(forward: Tensor, backward: Tensor) -> tuple[Tensor, Tensor]:
     """The same, of products J v and J^T v that are at hand, shape (n, B, *d) each."""
-    require_tensor(forward, "forward")
-    require_tensor(backward, "backward")
+    for products, name in ((forward, "forward"), (backward, "backward")):
+        require_tensor(products, name, "a floating-point tensor of shape (n, B, *d)")
+        require_finite(products, name)
     require_same_shape(forward, backward, ("forward", "backward"))
     forward, backward = (x.flatten(2).double() for x in (forward, backward))
     skew = (forward - backward).square().sum(2)
@@ -101,6 +103,7 @@ def squared_asymmetry(skew: Tensor, whole: Tensor) -> Estimate:
             values.ndim == 1 and len(values) >= 2,
             f"{name} has shape {tuple(values.shape)}; expected (n,) with n at least 2",
         )
+        require_finite(values, name)
     require(bool(whole.sum() > 0), "whole is zero: the map does not move; leave such points out")
     return of_sums(lambda a, b: a / b, skew, whole)
 
@@ -131,8 +134,8 @@ def symmetric_spectrum(
     r"""The ends of the spectrum of :math:`(J + J^T) / 2`, by Lanczos iteration.
 
     By ARPACK through scipy, in float64 around products in the type of the point. An optimal map
-    has no negative eigenvalue. Along a direction x with :math:`x^T J x < 0`, two latents near
-    each other are nearer to each other's images than to their own.
+    has no negative eigenvalue: where :math:`x^T J x < 0`, it would be cheaper to exchange the
+    images of two latents near each other along x.
 
     Args:
         jacobian: square, at the point.
