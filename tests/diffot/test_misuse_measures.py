@@ -9,6 +9,8 @@ from misuse import Use, check, expect, misuses
 
 from chapters.identical_latents import maps, pairs
 from chapters.image_models import measurements
+from chapters.image_transport import codes
+from chapters.image_transport import measurements as transport
 from chapters.latent_manipulation import brightness, edits, readings, shifts, transfers
 from chapters.latent_manipulation.readings import Target
 from chapters.latent_manipulation.regions import Region, region_means
@@ -46,6 +48,7 @@ DIRECTIONS = quality.random_directions(16, 5, draws())
 DIGITS = "Digits28"
 HASH = checkpoints.hashes(DIGITS)
 MAP = latent_maps.LatentMap(DIGITS, 5)
+NETWORK = transport.Network(DIGITS, HASH, 2)
 KIND = Target("kind", ("yes",))
 TRANSFERS = transfers.Transfers(X, Y, Z)
 
@@ -201,8 +204,33 @@ TASKS = [
     ),
     Use(pairs.PairTask, {"first": MAP, "second": MAP, **TASK}),
     Use(maps.MapTask, {"latent_map": MAP, **TASK}),
+    Use(codes.RankTask, {"latent_map": MAP, **TASK}),
+    Use(transport.AsymmetryTask, {"latent_map": NETWORK, "latent": 0, "probes": 2, "seed": 0}),
     Use(
-        maps.AssignmentTask,
+        transport.PathTask,
+        {"latent_map": NETWORK, "latent": 0, "probes": 2, "every": 1, "seed": 0},
+    ),
+    Use(transport.SpectrumTask, {"latent_map": NETWORK, "latent": 0, "seed": 0}),
+    Use(transport.Network, {"model": DIGITS, "weights": HASH, "steps": 2}),
+    Use(
+        transport.Mixture,
+        {"model": DIGITS, "images": 9, "dimension": 2, "components": 2, "steps": 2},
+        allowed={"images": {"huge"}},
+    ),
+    Use(
+        transport.GaussianTask,
+        {"model": DIGITS, "images": 9, "latents": 2, "probes": 2, "seed": 0},
+    ),
+    Use(
+        transport.AutoencoderTask,
+        {
+            "name": "FacesVAE32", "latents": 2, "seed": 0,
+            "weights": checkpoints.hashes("FacesVAE32"),
+        },
+        named={"name": "autoencoder"},
+    ),
+    Use(
+        codes.AssignmentTask,
         {"images": DIGITS, "codes": MAP, "noise": 0.5, "within": "digit", **TASK},
         named={"images": "model"},
         allowed={"within": {"None"}},
@@ -220,8 +248,10 @@ MEASURES = [
     measurements.measure_quality, measurements.measure_steps, measurements.measure_condition,
     shifts.measure_shift, shifts.measure_brightness, transfers.transfer,
     transfers.measure_transfer, pairs.measure_pair, pairs.measure_translation,
-    pairs.measure_linear, pairs.measure_autoencoders, maps.measure_ranks, maps.measure_copies,
-    maps.measure_assignment,
+    pairs.measure_linear, pairs.measure_autoencoders, codes.measure_ranks, maps.measure_copies,
+    codes.measure_assignment, transport.measure_asymmetry, transport.measure_symmetrized,
+    transport.measure_gaussian, transport.measure_autoencoder, transport.measure_path,
+    transport.measure_spectrum,
 ]  # fmt: skip
 SLOW = [
     *(Use(measure, {"task": PAIR}) for measure in MEASURES),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from diffot.denoisers.denoiser import Denoiser
-from diffot.errors import as_number, require_generator
-from diffot.samplers.steps import as_start, noise_like, path, step
+from diffot.errors import as_number, require_generator, require_type
+from diffot.samplers.steps import Level, as_start, noise_like, path, step
 
 
 def ddim(
@@ -83,6 +84,32 @@ def _ddim_states(
         if fresh > 0:
             x = x + fresh * noise_like(x, generator)
         yield x
+
+
+def ddim_steps(
+    denoiser: Denoiser, steps: int | Sequence[float] = 30
+) -> list[Callable[[Tensor], Tensor]]:
+    """The steps of deterministic :func:`ddim`, each a function of the points before it.
+
+    One after the other, they take x_T to the points at the last time. For work on single steps,
+    such as their derivatives (:mod:`diffot.flows.jacobian`).
+
+    Args:
+        steps: as in :func:`ddim`.
+
+    Raises:
+        TypeError, ValueError: for no denoiser, or a bad number of steps.
+    """
+    require_type(denoiser, Denoiser, "denoiser", "a Denoiser; as_denoiser makes one")
+    times, levels = path(denoiser.schedule, steps)
+    return [
+        partial(_ddim_step, denoiser=denoiser, t=t, here=here, there=there)
+        for t, here, there in zip(times, levels, levels[1:])
+    ]
+
+
+def _ddim_step(x: Tensor, denoiser: Denoiser, t: float, here: Level, there: Level) -> Tensor:
+    return step(x, denoiser.denoise(x, t), here, there)
 
 
 def invert(denoiser: Denoiser, x_0: Tensor, steps: int | Sequence[float] = 30) -> Tensor:

@@ -1,0 +1,1 @@
+"""Is the map of a model of images optimal transport?"""
