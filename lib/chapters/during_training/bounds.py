@@ -16,7 +16,8 @@ the errors of single steps at points of the exact law, carried to the end by the
 
 For steps of DDIM, the error of a step in :math:`x / \alpha` is the change of
 :math:`\sigma / \alpha` times the error of the noise. In the limit of small steps the last line is
-the bound of Kwon, Fan & Lee (2022, theorem 1) for the probability flow.
+the bound of Kwon, Fan & Lee (2022) for the probability flow, as Su & Yang (2025, section 16.3)
+derive it, with the sign of :mod:`chapters.during_training.gaussian`.
 """
 
 from __future__ import annotations

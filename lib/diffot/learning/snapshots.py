@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 from torch import nn
@@ -38,6 +37,15 @@ class Snapshots:
         )
         self.weights: dict[int, dict[str, dict]] = {}
 
+    def require_within(self, iterations: int) -> None:
+        """Require a training of so many steps to have those that are to be kept."""
+        last = max(self.steps, default=0)
+        require(
+            last <= iterations,
+            f"snapshots are to be kept up to step {last}, and training ends at {iterations}; "
+            "choose earlier steps, or train for longer",
+        )
+
     def record(self, step: int, network: nn.Module, average: nn.Module) -> None:
         """Keep copies of the weights, if the step is one of those chosen."""
         if step in self.steps:
@@ -49,7 +57,7 @@ class Snapshots:
 
     def state_dict(self) -> dict:
         """What is needed to go on: the weights kept so far."""
-        return {"weights": copy.copy(self.weights)}
+        return {"weights": dict(self.weights)}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from there."""

@@ -163,7 +163,7 @@ def train(
         progress: show a bar, the choice of precision and, after a few steps, how long it takes.
         run: where to keep the state, log and pictures; without it nothing is written.
         validation: shown the network, not its average, at each record.
-        snapshots: shown both after every step, and before the first; keeps those it wants.
+        snapshots: shown both after every step, and before the first; keeps those it is to.
         preview: draws images of the averaged network, which the run keeps, about ten times.
 
     Raises:
@@ -180,6 +180,9 @@ def train(
     require_type(config, TrainConfig, "config", "a TrainConfig")
     require_generator(generator)
     require_type(run, (TrainingRun, type(None)), "run", "a TrainingRun, or None to write nothing")
+    require_type(snapshots, (Snapshots, type(None)), "snapshots", "Snapshots, or None for none")
+    if snapshots:
+        snapshots.require_within(config.iterations)
     require(
         any(weight.requires_grad for weight in network.parameters()),
         "network has no weights to train; if it is frozen, thaw it: network.requires_grad_(True)",
@@ -412,15 +415,16 @@ class _Trainer:
 
     def _parts(self) -> dict:
         """What has a state of its own."""
-        parts = {
-            "network": self.network,
-            "average": self.average,
-            "optimizer": self.optimizer,
-            "scheduler": self.scheduler,
-            "batches": self.batches,
-            "validation": self.validation,
-            "snapshots": self.snapshots,
-        }
+        names = (
+            "network",
+            "average",
+            "optimizer",
+            "scheduler",
+            "batches",
+            "validation",
+            "snapshots",
+        )
+        parts = {name: getattr(self, name) for name in names}
         return {name: part for name, part in parts.items() if part is not None}
 
     def _state(self) -> dict:
