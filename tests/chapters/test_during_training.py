@@ -45,6 +45,11 @@ def test_for_a_shift_or_a_wrong_width_alone_the_bound_is_tight(case):
     assert WrongGaussian(*case).diffusion().ratio <= 1 + 1e-9
 
 
+def test_a_right_model_has_no_error():
+    right = WrongGaussian(1.0, 0.0, 1.0, 20.0).flow()
+    assert right.distance == right.bound == 0 and math.isnan(right.ratio)
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_ddim_with_many_steps_approaches_the_closed_form(case):
     v, m, w, noise = case
@@ -205,6 +210,15 @@ def test_curves_have_a_line_for_each_moment_and_set_of_weights():
         assert line.excess == row[f"excess_{line.weights}_{line.step}"]
         assert line.asymmetry == row[f"asymmetry_{line.weights}_{line.step}"]
         assert np.isnan(line.bound_carried) == (line.weights == "average")
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says(generator):
+    values = torch.randn(5, 4000, dtype=torch.float64, generator=generator).numpy() + 3
+    low, high = measurements.interval(values, 0.9)
+    covered = ((low < 3) & (high > 3)).mean()
+    assert abs(covered - 0.9) < 4 * (0.9 * 0.1 / 4000) ** 0.5
+    with pytest.raises(ValueError, match="at least two"):
+        measurements.interval(values[:1])
 
 
 def test_the_distance_of_samples_is_that_of_the_best_assignment(generator):

@@ -39,8 +39,9 @@ class Bounded:
 
     @property
     def ratio(self) -> float:
-        """Distance over bound: 1 if the bound is tight, above 1 if it is none."""
-        return self.distance / self.bound
+        """Distance over bound: 1 if the bound is tight, above 1 if it is none; NaN if both are 0,
+        for a model without error."""
+        return self.distance / self.bound if self.bound else math.nan
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class WrongGaussian:
     Both sides start from the law of noisy data at the noise S, :math:`N(0, v + S^2)`. With w the
     model's variance, and :math:`a = m \sqrt{w / (w + s^2)}` and :math:`b = \sqrt{w (v + s^2) /
     (w + s^2)}` the mean and standard deviation of what the model's flow makes of noisy data at
-    the noise s (up to the sign of a), the bound for the flow is the length of the curve (a, b)
+    the noise s (a up to sign and origin), the bound for the flow is the length of this curve
     from s = 0 to S, and W2 is its chord. The curve lies on the conic
     :math:`b^2 + (w - v) a^2 / m^2 = w`.
     """

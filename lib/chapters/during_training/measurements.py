@@ -22,15 +22,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
 from chapters.during_training.bounds import error_bounds
 from diffot.denoisers.denoiser import Denoiser
 from diffot.denoisers.exact import ExactDenoiser
 from diffot.denoisers.network import NetworkDenoiser
-from diffot.errors import as_whole_number, require_known, require_type
+from diffot.errors import as_whole_number, require, require_known, require_type
 from diffot.flows.sampled import SampledMap
 from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.learning import networks
@@ -200,3 +202,20 @@ def curves(table: pd.DataFrame) -> pd.DataFrame:
                 }
                 lines.append({**task, "weights": weights, "step": step, **measures})
     return pd.DataFrame(lines)
+
+
+def per_seed(curves: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """One measure of one law, one decay and one set of weights: a row for each seed, a column
+    for each moment."""
+    return curves.pivot(index="seed", columns="step", values=measure)
+
+
+def interval(values: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Ends of the interval for the mean over seeds, shape (2, ...), by Student's t.
+
+    Args:
+        values: shape (seeds, ...), at least two seeds; independent and nearly normal.
+    """
+    require(len(values) >= 2, f"values are of {len(values)} seeds; expected at least two")
+    reach = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
+    return np.stack([values.mean(0) - reach, values.mean(0) + reach])
