@@ -25,7 +25,8 @@ def quadrants(ax: Axes, z: Tensor, x: Tensor, reach: float) -> None:
 def along(ax: Axes, steps: Sequence[int], ylabel: str, yscale: str = "linear") -> None:
     """An axis of steps of training, from 0 on, linear up to 30 and then logarithmic."""
     ax.set_xscale("symlog", linthresh=30, linscale=0.5)
-    ticks = [step for step in steps if step in (0, 30, 100, 400, 1000, 2000)]
+    ax.set_xlim(-2, 1.15 * max(steps))
+    ticks = [step for step in steps if step in (0, 30, 100, 400, 2000)]
     ax.set_xticks(ticks, [f"{step:,}" for step in ticks])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set(xlabel="steps of training", ylabel=ylabel, yscale=yscale)
@@ -34,19 +35,20 @@ def along(ax: Axes, steps: Sequence[int], ylabel: str, yscale: str = "linear") -
 def seeds(
     ax: Axes,
     steps: Sequence[int],
-    runs: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    exact: float | None = None,
+    runs: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
 ) -> None:
     """Curves of several trainings at each decay of the rate: thin ones for single trainings, of
-    shape (seeds, steps); their mean, and a band with the ends (2, steps) of its interval. The
-    value of the exact denoiser is dashed."""
-    for decay, (values, interval) in runs.items():
+    shape (seeds, steps); their mean, and a band with the ends (2, steps) of its interval."""
+    for decay, (values, mean, ends) in runs.items():
         color = DECAYS[decay]
         ax.plot(steps, values.T, color=color, lw=0.6, alpha=0.5)
-        ax.plot(steps, values.mean(0), color=color, lw=2, marker="o", ms=4, label=decay)
-        ax.fill_between(steps, *interval, color=color, alpha=0.15, lw=0)
-    if exact is not None:
-        ax.axhline(exact, color=EXACT, ls="--", lw=1.2, label="exact denoiser")
+        ax.plot(steps, mean, color=color, lw=2, marker="o", ms=4, label=decay)
+        ax.fill_between(steps, *ends, color=color, alpha=0.15, lw=0)
+
+
+def level(ax: Axes, value: float) -> None:
+    """The value of the exact denoiser, dashed."""
+    ax.axhline(value, color=EXACT, ls="--", lw=1.2, label="exact denoiser")
 
 
 def floor(ax: Axes, values: Sequence[float]) -> None:
