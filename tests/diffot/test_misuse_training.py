@@ -29,6 +29,7 @@ from diffot.learning.kinds import AutoencoderRecipe, DenoiserRecipe, ProbeRecipe
 from diffot.learning.networks import MLP
 from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.runs import TrainingRun
+from diffot.learning.snapshots import Snapshots
 from diffot.learning.training import TrainConfig, TrainResult
 from diffot.processes.schedules import scaled_linear
 
@@ -80,9 +81,11 @@ USES = [
             "config": TrainConfig(1, 4),
             "generator": seeded(),
             "run": None,
+            "snapshots": None,
         },
-        allowed={"run": {"None"}},
+        allowed={"run": {"None"}, "snapshots": {"None"}},
     ),
+    Use(Snapshots, {"steps": [0, 1, 5]}),
     Use(Draws, {"draw": points}),
     Use(Epochs, {"data": DIGITS}),
     Use(

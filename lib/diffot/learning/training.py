@@ -29,6 +29,7 @@ from diffot.learning.clock import Clock, time_text, wait_for
 from diffot.learning.objectives import BestWeights, Inputs, Objective
 from diffot.learning.precision import PRECISIONS, Losses, faster_precision
 from diffot.learning.runs import TrainingRun
+from diffot.learning.snapshots import Snapshots
 
 RECORDS = 200  # of losses, at most, where the config does not say how many
 PREVIEWS = 10  # pictures that are drawn along training
@@ -144,6 +145,7 @@ def train(
     progress: bool = True,
     run: TrainingRun | None = None,
     validation: BestWeights | None = None,
+    snapshots: Snapshots | None = None,
     preview: Callable[[nn.Module], Tensor] | None = None,
 ) -> TrainResult:
     r"""Minimize the mean of an objective by AdamW. The network passed in is not changed.
@@ -161,6 +163,7 @@ def train(
         progress: show a bar, the choice of precision and, after a few steps, how long it takes.
         run: where to keep the state, log and pictures; without it nothing is written.
         validation: shown the network, not its average, at each record.
+        snapshots: shown both after every step, and before the first; keeps those it is to.
         preview: draws images of the averaged network, which the run keeps, about ten times.
 
     Raises:
@@ -177,14 +180,18 @@ def train(
     require_type(config, TrainConfig, "config", "a TrainConfig")
     require_generator(generator)
     require_type(run, (TrainingRun, type(None)), "run", "a TrainingRun, or None to write nothing")
+    require_type(snapshots, (Snapshots, type(None)), "snapshots", "Snapshots, or None for none")
+    if snapshots:
+        snapshots.require_within(config.iterations)
     require(
         any(weight.requires_grad for weight in network.parameters()),
         "network has no weights to train; if it is frozen, thaw it: network.requires_grad_(True)",
     )
     with run.held() if run and accelerator().is_main_process else nullcontext():
         trainer = _Trainer(
-            network, batches, objective, config, generator, progress, run, validation, preview
-        )
+            network, batches, objective, config, generator, progress, run, validation, snapshots,
+            preview,
+        )  # fmt: skip
         trainer.fit()
     return trainer.result()
 
@@ -201,6 +208,7 @@ class _Trainer:
     progress: bool
     run: TrainingRun | None
     validation: BestWeights | None
+    snapshots: Snapshots | None
     preview: Callable[[nn.Module], Tensor] | None
 
     def __post_init__(self):
@@ -244,6 +252,8 @@ class _Trainer:
             self.run.prepare(4 * sum(w.numel() * w.element_size() for w in self.weights))
         stretch = config.record_every or math.ceil(config.iterations / RECORDS)
         preview_steps = max(1, config.iterations // PREVIEWS)
+        if self.snapshots:
+            self.snapshots.record(self.step, self.network, self.average)
         clock = Clock(self.seconds, self.cpu_seconds)
         first, saved = self.step, clock.seconds()
         with tqdm(
@@ -355,6 +365,8 @@ class _Trainer:
             self._follow(1 - min(self.config.ema, (1 + self.step) / (10 + self.step)))
             self.objective.add(self.sums, inputs, losses)
         self.step += 1
+        if self.snapshots:
+            self.snapshots.record(self.step, self.network, self.average)
 
     def _follow(self, weight: float) -> None:
         """Move the average by this part of the way towards the network."""
@@ -403,14 +415,17 @@ class _Trainer:
 
     def _parts(self) -> dict:
         """What has a state of its own."""
-        parts = {
-            "network": self.network,
-            "average": self.average,
-            "optimizer": self.optimizer,
-            "scheduler": self.scheduler,
-            "batches": self.batches,
-        }
-        return {**parts, "validation": self.validation} if self.validation else parts
+        names = (
+            "network",
+            "average",
+            "optimizer",
+            "scheduler",
+            "batches",
+            "validation",
+            "snapshots",
+        )
+        parts = {name: getattr(self, name) for name in names}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _state(self) -> dict:
         return {
