@@ -165,7 +165,8 @@ def optimal_diagram(points: Tensor, masses: Tensor, tolerance: float = 1e-9) -> 
 
     Raises:
         ValueError: for points that coincide or masses that do not sum to 1.
-        RuntimeError: if the tolerance is not reached.
+        RuntimeError: if the tolerance is not reached, or a point is so closely surrounded by
+            others that its cell is lost in rounding.
     """
     require_points(points, 2, "points")
     masses = _checked_masses(points, masses)
@@ -257,6 +258,11 @@ def _newton(points: np.ndarray, masses: np.ndarray) -> np.ndarray:
     """Weights for these masses, as good as rounding allows, the last one 0."""
     weights = np.zeros(len(points))
     edges = edges_of(points, weights)
+    if edges.masses().min() < _ROUNDING:
+        raise RuntimeError(
+            "some points lie so much closer to each other than to the others that one's cell "
+            "has no mass in float64; merge points that nearly coincide, and add their masses"
+        )
     least = min(edges.masses().min(), masses.min()) / 2
     while np.abs(miss := masses - edges.masses()).max() > _ROUNDING:
         step = np.append(spsolve(edges.slopes(points).tocsc()[:-1, :-1], miss[:-1]), 0.0)

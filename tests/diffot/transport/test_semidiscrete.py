@@ -277,3 +277,10 @@ def test_far_from_the_origin_the_tolerance_is_not_reached():
     for far in (points + 1e9, 1e12 * points):
         with pytest.raises(RuntimeError, match="closer to the origin"):
             optimal_diagram(far, masses)
+
+
+def test_a_point_that_others_surround_too_closely_is_named_as_the_reason():
+    far = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
+    crowd = torch.cat([1e-9 * RING, torch.zeros(1, 2, dtype=torch.float64), far])
+    with pytest.raises(RuntimeError, match="merge points that nearly coincide"):
+        optimal_diagram(crowd, equal(8))
