@@ -8,6 +8,7 @@ import pytest
 import torch
 from misuse import Case, Use, check, expect, misuses
 
+from chapters.memorization import basins
 from chapters.random_densities import discretized, visibility
 from diffot.denoisers.exact import ExactDenoiser
 from diffot.flows.density import DensityFlow
@@ -22,7 +23,11 @@ from diffot.transport.assignment import optimal_assignment, relative_excess_cost
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
 from diffot.transport.gaussian import affine_fit, composition_excess, gaussian_monge_map
 from diffot.transport.one_dimension import QuantileMap
-from diffot.transport.semidiscrete import LaguerreDiagram, optimal_diagram
+from diffot.transport.semidiscrete import (
+    LaguerreDiagram,
+    approximate_diagram,
+    optimal_diagram,
+)
 from diffot.transport.triangular import empirical_cdf_map, knothe_rosenblatt_map
 
 X = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -109,6 +114,7 @@ USES = [
     Use(LaguerreDiagram, {"points": X[:2], "weights": WEIGHTS}),
     Use(DIAGRAM.cells, {"z": X}),
     Use(DIAGRAM.decode, {"z": X}),
+    Use(DIAGRAM.surplus, {"z": X, "chosen": torch.zeros(6).long()}),
     Use(DIAGRAM.jacobian, {"z": X}),
     Use(DIAGRAM.polygon, {"k": 0}),
     Use(
@@ -116,6 +122,28 @@ USES = [
         {"points": X[:2], "masses": WEIGHTS, "tolerance": 1e-9},
         {"masses": NUMBERS},
     ),
+    Use(
+        approximate_diagram,
+        {
+            "points": X[:2],
+            "masses": WEIGHTS,
+            "generator": GENERATOR,
+            "steps": 2,
+            "batch": 2,
+        },
+        {"masses": NUMBERS},
+    ),
+    Use(basins.flow_cells, {"points": X[:2], "z": X, "tolerance": 1e-3}),
+    Use(basins.span_of, {"points": X}),
+    Use(basins.optimal, {"points": X, "draws": GENERATOR}),
+    Use(basins.compare, {"points": X, "latents": 5, "draws": GENERATOR}),
+    Use(
+        basins.PointsTask,
+        {"law": "normal", "dim": 2, "n": 3, "index": 0, "latents": 9, "seed": 0},
+    ),
+    Use(basins.FacesTask, {"n": 3, "index": 0, "latents": 9, "seed": 0}),
+    Use(basins.measure_points, {"task": basins.PointsTask("normal", 2, 3, 0, 9)}),
+    Use(basins.measure_faces, {"task": basins.FacesTask(3, 0, 9)}),
     Use(
         rearrangement.rearrange,
         {
@@ -273,6 +301,16 @@ CASES = [
     Case(partial(optimal_diagram, X[:2], torch.ones(2) / 3), "masses"),
     Case(partial(optimal_diagram, X[:3], WEIGHTS), "masses has 2 numbers"),
     Case(partial(optimal_diagram, X[:2], [1.0, 0.0]), "masses"),
+    Case(partial(approximate_diagram, X[:3], WEIGHTS, GENERATOR), "masses has 2 numbers"),
+    Case(partial(approximate_diagram, X[[0, 0]], WEIGHTS, GENERATOR), "coincide"),
+    Case(partial(DIAGRAM.surplus, X, torch.tensor([0, 1])), "chosen has 2 indices for 6"),
+    Case(partial(DIAGRAM.surplus, X, torch.full((6,), 2)), "chosen has values outside"),
+    Case(partial(DIAGRAM.cells, X[:, :1]), "z has shape (6, 1); expected (B, 2)"),
+    Case(partial(basins.compare, X[[0, 0, 1]], 9, GENERATOR), "coincide"),
+    Case(partial(basins.compare, X[:1], 9, GENERATOR), "expected (n, d), both at least 2"),
+    Case(partial(basins.PointsTask, "Low2DASymMix", 3, 9, 0, 9), "dim is 3; expected 2"),
+    Case(partial(basins.PointsTask, "normal", 2, 1, 0, 9), "n is 1"),
+    Case(partial(basins.PointsTask, "Low2DAsymMix", 2, 9, 0, 9), "did you mean Low2DASymMix"),
     Case(partial(rearrangement.rearrange, lambda z: (z, EYE)), "decode_with_jacobian"),
     Case(partial(rearrangement.rearrange, lambda z: (z[:1], EYE[None])), "decode_with_jacobian"),
     Case(partial(rearrangement.rearrange, with_jacobian, reach=-6.0), "reach is -6"),
