@@ -15,6 +15,8 @@ whose key is its task; a sweep (:mod:`bookkit.sweeps`) calls it for many laws. T
 - ``certified``: 1 if a numerical certificate, a cycle of points, says that it is not optimal;
   ``gain`` and ``cycle``: what the certificate gains, in mean squared distance, and its length;
 - ``population``: lower bound on the excess of the map itself (densities in the plane only);
+- ``lower``, ``upper``, each with an ``_error``: bracket of that excess, with its numerical errors
+  (:func:`~diffot.transport.bounds.excess_bounds`); ``cost``: of the decoder (:func:`measure_bracket`);
 - ``map_error``: root mean square distance from the same map, computed more finely, at 200 points
   (densities only).
 """
@@ -34,11 +36,13 @@ from diffot.errors import (
     require_known,
     require_type,
 )
+from diffot.estimates import columns as named_columns
 from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
 from diffot.laws.densities import FAMILIES, QuarticMixture, random_density
 from diffot.laws.mixtures import GaussianMixture
 from diffot.seeds import generator
+from diffot.transport import bounds
 from diffot.transport.assignment import relative_excess_cost, transport_cost
 from diffot.transport.certificates import CycleCertificate, find_certificate, jacobian_asymmetry
 from diffot.transport.rearrangement import rearrange
@@ -88,6 +92,19 @@ class PopulationTask:
         DensityTask(self.family, self.index, self.seed)
         _set_whole_numbers(self, "index", "seed")
         object.__setattr__(self, "spacing", as_number(self.spacing, "spacing", above=0))
+
+
+@dataclass(frozen=True)
+class BracketTask:
+    """A density whose excess is bounded from below and from above."""
+
+    family: str
+    index: int
+    seed: int = 0
+
+    def __post_init__(self):
+        DensityTask(self.family, self.index, self.seed)
+        _set_whole_numbers(self, "index", "seed")
 
 
 @dataclass(frozen=True)
@@ -158,6 +175,19 @@ def measure_population(task: PopulationTask) -> dict:
     flow = DensityFlow(density, tolerance=1e-6)
     finer = rearrange(flow.decode_with_jacobian, spacing=task.spacing, reach=_REACH)
     return {"population_finer": finer.relative_excess}
+
+
+def measure_bracket(task: BracketTask) -> dict:
+    """The excess of the decoder of one random density, from both sides."""
+    require_type(task, BracketTask, "task", "a BracketTask")
+    density, _ = DensityTask(task.family, task.index, task.seed).law()
+    flow = DensityFlow(density, tolerance=1e-5)
+    bracket = bounds.excess_bounds(flow, spacing=0.25, cells=24)
+    return {
+        "cost": bracket.cost,
+        **named_columns("lower", bracket.lower),
+        **named_columns("upper", bracket.upper),
+    }
 
 
 def random_gaussian_mixture(dim: int, draws: torch.Generator) -> GaussianMixture:
