@@ -82,7 +82,7 @@ def excess_bounds(
         cells: of the potential along each side of the box that holds the data, at least 8.
         rounds: greatest number of fields of the rearrangement, followed one after the other; ends
             where a further one promises less than a hundredth. 0 for none.
-        reach: at least 4.
+        reach: at least 5.
 
     Raises:
         TypeError, ValueError: for other arguments, or a map that returns other shapes.
@@ -92,7 +92,7 @@ def excess_bounds(
     spacing = as_number(spacing, "spacing", above=0, at_most=0.5)
     cells = as_whole_number(cells, "cells", least=8)
     rounds = as_whole_number(rounds, "rounds", least=0)
-    reach = as_number(reach, "reach", at_least=4)
+    reach = as_number(reach, "reach", at_least=5)
     fitted = nodes(decode, spacing, reach)
     evaluated = [nodes(decode, spacing, reach, offset) for offset in _OFFSETS]
     others = np.concatenate([part.x for part in evaluated])
@@ -131,7 +131,7 @@ def saved(
         rounds: greatest number of fields.
 
     Returns:
-        One number for each of ``evaluated``.
+        One number for each of ``evaluated``; 0, which no rearrangement saves, where that is more.
     """
     places = [part.z for part in (fitted, *evaluated)]
     sizes = np.cumsum([len(z) for z in places])[:-1]
@@ -153,7 +153,7 @@ def saved(
         else:
             break
         places, best = moved, gain
-    return [_saving(moved, part) for moved, part in zip(places[1:], evaluated)]
+    return [max(0.0, _saving(moved, part)) for moved, part in zip(places[1:], evaluated)]
 
 
 def _saving(moved: np.ndarray, part: Nodes) -> float:

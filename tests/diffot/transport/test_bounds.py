@@ -62,7 +62,7 @@ def test_a_linear_map_of_a_gaussian_has_no_excess():
     monge = gaussian_monge_map(torch.zeros(2), torch.eye(2), mean, covariance)
     bracket = excess_bounds(monge, spacing=0.3, cells=12)
     assert abs(bracket.upper.value) < 1e-12
-    assert abs(bracket.lower.value) < 1e-9
+    assert bracket.lower.value == 0
     z = normal(200)
     assert (bracket.potential.decode(z) - monge.decode(z)).abs().max() < 1e-6
 
@@ -92,7 +92,7 @@ def test_a_product_of_increasing_maps_has_no_excess():
         u = stats.norm.cdf(z.numpy())
         return torch.from_numpy(np.interp(u, cdf, grid))
 
-    bracket = excess_bounds(decode, spacing=0.2, cells=24, reach=4.5)
+    bracket = excess_bounds(decode, spacing=0.3, cells=24)
     assert 0 <= bracket.upper.value < 3e-4
     assert abs(bracket.lower.value) < 1e-4
 
@@ -139,7 +139,7 @@ def test_shift_unit_and_rotation():
     far = excess_bounds(lambda z: flow.decode(z) + 1e4, spacing=0.3, cells=16)
     assert gap(far) == pytest.approx(gap(first), rel=1e-3)
     larger = excess_bounds(lambda z: 50 * flow.decode(z), spacing=0.3, cells=16)
-    assert gap(larger) == pytest.approx(50 * gap(first), rel=1e-3)
+    assert gap(larger) == pytest.approx(50 * gap(first), rel=1e-2)  # fits end at a thousandth
     quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
     turned = excess_bounds(lambda z: flow.decode(z @ quarter) @ quarter.T, spacing=0.3, cells=16)
     assert turned.upper.value == pytest.approx(first.upper.value, rel=0.05)
