@@ -16,7 +16,7 @@ whose key is its task; a sweep (:mod:`bookkit.sweeps`) calls it for many laws. T
   ``gain`` and ``cycle``: what the certificate gains, in mean squared distance, and its length;
 - ``population``: lower bound on the excess of the map itself (densities in the plane only);
 - ``lower``, ``upper``, each with an ``_error``: bracket of that excess, with its numerical errors
-  (:func:`~diffot.transport.bounds.excess_bounds`); ``cost``: of the decoder (:func:`measure_bracket`);
+  (:func:`~diffot.transport.bounds.excess_bounds`; densities in the plane only);
 - ``map_error``: root mean square distance from the same map, computed more finely, at 200 points
   (densities only).
 """

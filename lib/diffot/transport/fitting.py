@@ -64,9 +64,7 @@ def _principal_axes(x: np.ndarray, mass: np.ndarray) -> np.ndarray:
 def _gaussian(a: np.ndarray, b: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Offset and matrix of the optimal map a -> b between Gaussians with the moments of both."""
     mean_a, mean_b = mass @ a, mass @ b
-    cov_a, cov_b = (
-        ((c - mass @ c) * mass[:, None]).T @ (c - mass @ c) for c in (a, b)
-    )
+    cov_a, cov_b = (((c - mass @ c) * mass[:, None]).T @ (c - mass @ c) for c in (a, b))
     root = np.real(linalg.sqrtm(cov_a))
     inverse = np.linalg.inv(root)
     matrix = inverse @ np.real(linalg.sqrtm(root @ cov_b @ root)) @ inverse

@@ -161,7 +161,9 @@ class Potential(Map):
 def _best_nodes(v: np.ndarray, nodes: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """For each latent the node with the greatest <v, u> - phi(u), shape (B,)."""
     columns = np.ascontiguousarray(nodes.T)
-    parts = [(part @ columns - heights).argmax(1) for part in np.array_split(v, len(v) // 300 + 1)]
+    parts = [
+        (part @ columns - heights).argmax(1) for part in np.array_split(v, len(v) // 300 + 1)
+    ]
     return np.concatenate(parts)
 
 
@@ -176,7 +178,9 @@ def _newton_step(hessian: np.ndarray, pull: np.ndarray, held: np.ndarray) -> np.
     )
 
 
-def inverse_roots(hessian: np.ndarray, floor: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def inverse_roots(
+    hessian: np.ndarray, floor: float | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Two vectors p, q (B, 2) with p p^T + q q^T = H^-1, of symmetric matrices (B, 2, 2) whose
     eigenvalues are raised to a share of their trace norm, at least."""
     a, b, c = hessian[:, 0, 0], hessian[:, 0, 1], hessian[:, 1, 1]

@@ -1,4 +1,4 @@
-"""Smooth functions of the plane that are linear in their coefficients: tensor-product B-splines."""
+"""Smooth functions of the plane, linear in their coefficients: tensor-product B-splines."""
 
 from __future__ import annotations
 
