@@ -1,8 +1,8 @@
-"""How far the flows of laws in the plane are from optimal, from both sides, and how far one can be.
+"""How far the flows of laws in the plane are from optimal, and how far they can be.
 
-Two families of mixtures of Gaussians of equal weight and shape are searched for flows that are far
-from optimal: two Gaussians that are mirror images of each other, of which the V is nearly one, and
-wheels, whose Gaussians are turned into each other.
+Two families of mixtures of Gaussians of equal weight and shape are searched for flows that are
+far from optimal: two Gaussians that are mirror images of each other, of which the V is nearly
+one, and wheels, whose Gaussians are turned into each other.
 """
 
 from __future__ import annotations

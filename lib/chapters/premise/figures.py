@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from torch import Tensor
 
-from bookkit.plots import EXACT, PALETTE
+from bookkit.plots import EXACT, MAPS, PALETTE
 
 
 def excess_against_angle(
@@ -22,16 +23,33 @@ def excess_against_angle(
 def excess_against_sample(
     ax: Axes,
     sizes: Sequence[int],
-    lines: Mapping[str, tuple[Sequence[float], Sequence[float], float]],
+    mean: Sequence[float],
+    error: Sequence[float],
+    bracket: tuple[float, float],
 ) -> None:
     """Relative excess of samples against their size, with bars of two standard errors, and the
-    sampling-free lower bound of each law (dashed)."""
-    for (name, (mean, error, bound)), color in zip(lines.items(), (PALETTE[3], EXACT)):
-        bars = [2 * e for e in error]
-        ax.errorbar(sizes, mean, yerr=bars, marker="o", color=color, label=name, capsize=3)
-        ax.axhline(bound, color=color, ls="--", lw=1, label="lower bound of the map")
+    bracket of the excess of the map (band)."""
+    bars = [2 * e for e in error]
+    style = {"marker": "o", "color": PALETTE[3], "capsize": 3}
+    ax.errorbar(sizes, mean, yerr=bars, label="assigned sample", **style)
+    ax.axhspan(*bracket, color=EXACT, alpha=0.35, lw=0, label="the map itself")
     ax.set(xscale="log", xlabel="points in the sample", ylabel="relative excess cost")
     ax.set_ylim(bottom=0)
     ax.set_xticks(sizes, [str(n) for n in sizes])
     ax.minorticks_off()
     ax.legend()
+
+
+def displacement(ax: Axes, latents: Tensor, change: Tensor) -> None:
+    """Arrows at latents (P, 2), twice as long as the change there."""
+    arrows = {"angles": "xy", "scale_units": "xy", "scale": 0.5, "width": 0.004}
+    ax.quiver(*latents.T, *change.T, color=MAPS["optimal"], **arrows)
+    ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
+
+
+def from_flow_to_optimal(ax: Axes, flow: Tensor, optimal: Tensor) -> None:
+    """Arrows from images under the flow (dots) to images under the optimal map, (P, 2) each."""
+    ax.scatter(*flow.T, s=8, color=MAPS["flow"], zorder=3, label="flow")
+    arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.005, "zorder": 4}
+    ax.quiver(*flow.T, *(optimal - flow).T, color=MAPS["optimal"], label="to optimal", **arrows)
+    ax.legend(loc="upper left", fontsize="small")
