@@ -53,3 +53,13 @@ def from_flow_to_optimal(ax: Axes, flow: Tensor, optimal: Tensor) -> None:
     arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.005, "zorder": 4}
     ax.quiver(*flow.T, *(optimal - flow).T, color=MAPS["optimal"], label="to optimal", **arrows)
     ax.legend(loc="upper left", fontsize="small")
+
+
+def bracket_against_angle(
+    ax: Axes, angles: Sequence[float], lower: Sequence[float], upper: Sequence[float]
+) -> None:
+    """Bracket of the excess in percent (band) against an angle in degrees."""
+    ax.fill_between(angles, lower, upper, color=EXACT, alpha=0.35, lw=0)
+    ax.plot(angles, lower, color=EXACT, lw=1)
+    ax.plot(angles, upper, color=EXACT, lw=1)
+    ax.set(xlabel="angle (degrees)", ylabel="excess (percent)", ylim=(0, None))
