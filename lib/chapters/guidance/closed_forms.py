@@ -20,7 +20,7 @@ from diffot.transport.gaussian import gaussian_monge_map
 _FAR = 400.0  # r |m| from which on the separatrix is followed back
 
 
-def guided_matrix(whole: Tensor, part: Tensor, weight: float, tolerance: float = 1e-11) -> Tensor:
+def guided_matrix(whole: Tensor, part: Tensor, weight: float, tolerance: float = 1e-9) -> Tensor:
     r"""The guided map of a centered Gaussian class in a centered Gaussian law, which is linear.
 
     .. math:: \frac{dM}{dr} = r \big[(1-w) A (I + r^2 A)^{-1} + w B (I + r^2 B)^{-1}\big] M,

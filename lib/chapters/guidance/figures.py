@@ -10,9 +10,11 @@ from torch import Tensor
 
 from bookkit.plots import EXACT, MODES, PALETTE, PRIOR, plane, window
 
-STRANDED = PALETTE[3]
+STRANDED = "#4d4d4d"
 # One color for each law that is compared.
 LAWS = {"guided flow": EXACT, "tilted law": PALETTE[1], "DDPM": PALETTE[0]}
+# One for each condition.
+CASES = {"near mode of L.1b": PALETTE[0], "one of four": PALETTE[1], "two of four": PALETTE[2]}
 
 
 def destinations(ax: Axes, line: Tensor, destination: Tensor) -> None:
@@ -50,7 +52,7 @@ def against_weight(
     """Named lines against the weight of guidance, each given by weights, values and standard
     errors; bars of two standard errors. One axis unit for each doubling above 1."""
     for (name, (x, value, error)), marker in zip(lines.items(), "osD^vP"):
-        color = LAWS.get(name) or list(PALETTE)[list(lines).index(name)]
+        color = LAWS.get(name) or CASES.get(name) or PALETTE[list(lines).index(name)]
         bars = [2 * e for e in error]
         ax.errorbar(x, value, yerr=bars, color=color, marker=marker, ms=4, capsize=2, label=name)
     weights(ax)
@@ -84,26 +86,21 @@ def bracketed(
 ) -> None:
     """Brackets against the weight, each given by weights, lower and upper ends; those that reach
     below ``least`` are drawn down to it."""
-    shifts = [0.94, 1.0, 1.06]
-    for (name, (x, low, high)), shift, color in zip(
-        brackets.items(), shifts, (PALETTE[0], PALETTE[1], EXACT)
-    ):
-        places = [value * shift for value in x]
-        low = [max(value, least) for value in low]
-        high = [max(value, least) for value in high]
-        ax.vlines(places, low, high, color=color, lw=5, alpha=0.5)
-        ax.scatter(places, high, color=color, marker="_", s=60, label=name)
-        ax.scatter(places, low, color=color, marker="_", s=60)
+    for (name, (x, low, high)), shift in zip(brackets.items(), (-0.05, 0, 0.05)):
+        places = [w + shift * max(w, 1) for w in x]
+        low, high = ([max(value, least) for value in end] for end in (low, high))
+        ax.vlines(places, low, high, color=CASES[name], lw=5, alpha=0.5)
+        ax.scatter(2 * places, [*low, *high], color=CASES[name], marker="_", s=60)
     weights(ax)
-    ax.set(yscale="log", ylabel=ylabel, ylim=(least, None))
-    ax.legend(fontsize="small")
+    ax.set(yscale="log", ylabel=ylabel, ylim=(least, None), xlim=(-0.1, 9.5))
 
 
 def lines_of_excess(
     ax: Axes, weight: Sequence[float], excess: Sequence[float], asymmetry: Sequence[float]
 ) -> None:
     """Excess and asymmetry of a linear guided map against the weight."""
-    ax.plot(weight, excess, color=EXACT, label="relative excess cost")
-    ax.plot(weight, asymmetry, color=PRIOR, ls="--", label="asymmetry of the matrix")
+    ax.plot(weight, excess, color=EXACT, marker="o", ms=4, label="relative excess cost")
+    style = {"color": PRIOR, "ls": "--", "marker": "s", "ms": 4}
+    ax.plot(weight, asymmetry, label="asymmetry of the matrix", **style)
     weights(ax)
     ax.legend(fontsize="small")
