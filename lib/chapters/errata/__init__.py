@@ -1,0 +1,1 @@
+"""Errata: printed formulas of the sources that are checked by numbers."""

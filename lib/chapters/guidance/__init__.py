@@ -1,0 +1,1 @@
+"""Chapters G.1 and G.2."""

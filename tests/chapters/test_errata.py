@@ -1,0 +1,30 @@
+"""Printed formulas are off by far, and corrected ones hold."""
+
+import re
+
+import pytest
+
+from chapters.errata import guidance
+from diffot.paths import ROOT
+
+APPROXIMATE = {"9.7"}
+
+
+@pytest.mark.parametrize("place", sorted(set(guidance.CHECKS) - APPROXIMATE))
+def test_the_corrected_formula_holds_and_the_printed_one_does_not(place):
+    errors = guidance.CHECKS[place]()
+    assert errors.corrected < 1e-12
+    assert errors.printed > 0.2
+
+
+@pytest.mark.parametrize("place", sorted(APPROXIMATE))
+def test_the_corrected_approximation_is_the_better_one(place):
+    errors = guidance.CHECKS[place]()
+    assert 0 < errors.corrected < 0.5 * errors.printed
+
+
+def test_every_row_of_the_page_names_its_function():
+    page = (ROOT / "book" / "errata.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| (?:\((9\.\d+)\)|(after) \((9\.\d+)\)).*`(\w+)` \|$", page, re.M)
+    rows = {place or f"{after} {later}": function for place, after, later, function in named}
+    assert rows == {place: check.__name__ for place, check in guidance.CHECKS.items()}
