@@ -17,7 +17,11 @@ LAW = equal_mixture([[1.0, 0.5], [-1.0, 0.8]], [0.2, 0.3])
 
 @pytest.mark.parametrize(
     "schedule",
-    [schedules.VarianceExploding(300.0), schedules.Rectified(), schedules.linear(400, 1e-4, 0.08)],
+    [
+        schedules.VarianceExploding(300.0),
+        schedules.Rectified(),
+        schedules.linear(400, 1e-4, 0.08),
+    ],
     ids=lambda schedule: schedule.name,
 )
 def test_a_process_followed_in_its_own_time_is_the_flow(schedule, generator):
@@ -62,6 +66,7 @@ def test_every_method_makes_a_row_that_repeats(method):
 def test_rows_become_a_line_for_each_map():
     row = {"law": "V", "method": "reflow", "setting": 1.0, "seed": 0, "floor": 0.1, "exact": 0.2}
     row |= {"law_distance_0": 1.0, "law_distance_1": 2.0, "drift_0": 0.0, "drift_1": 0.5}
+    row |= {"seconds_0": "0.1", "seconds_1": "0.2"}
     lines = measurements.maps(pd.DataFrame([row]))
     assert lines["round"].tolist() == [0, 1] and lines.drift.tolist() == [0.0, 0.5]
     assert lines.law_distance.tolist() == [1.0, 2.0] and (lines.exact == 0.2).all()

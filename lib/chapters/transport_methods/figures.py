@@ -36,8 +36,8 @@ def by_round(
     label: str,
     styles: Sequence[str] = ("-",),
 ) -> None:
-    """Named lines over rounds 0, 1, ..., logarithmic; their styles take turns, and a color is kept
-    for all of them."""
+    """Named lines over rounds 0, 1, ..., logarithmic; styles take turns, and a color is kept for
+    all of them."""
     for i, (name, values) in enumerate(lines.items()):
         color, style = PALETTE[(0, 1, 2, 4, 9)[i // len(styles)]], styles[i % len(styles)]
         ax.plot(range(len(values)), values, style, color=color, marker="o", ms=4, label=name)

@@ -3,15 +3,18 @@
 A row holds, for each map k = 0, 1, ... that the method of its task makes:
 
 - ``sampled_k``: relative excess of the pairs of latents and points, and ``cost_k``, their cost;
-- ``lower_k``, ``upper_k``, each with an ``_error``: bracket of the relative excess of the map itself,
-  for the first map and the last, on the laws of :data:`BRACKETED`; for the gradients of convex
-  functions, whose excess is zero, not computed;
-- ``asymmetry_k``: of the Jacobian, the median over latents; not of a map that is constant on cells;
+- ``lower_k``, ``upper_k``, each with an ``_error``: bracket of the relative excess of the map
+  itself, for the first map and the last, on the laws of :data:`BRACKETED`; for the gradients of
+  convex functions, whose excess is zero, not computed;
+- ``asymmetry_k``: of the Jacobian, the median over latents; not of maps that are constant on
+  cells;
 - ``law_distance_k``: W2 between its points and a sample of the law; ``floor``, between another
-  sample and that one; ``exact``, between the points of the exact flow for the same latents and it;
+  sample and that one; ``exact``, between it and the points of the exact flow for the same
+  latents;
 - ``drift_k``: root mean square distance from the points of the first map;
 - ``bend_k``: root mean square distance between its points and those of a single step; of networks;
-- ``seconds_k``: CPU time that it took to make.
+- ``seconds_k``: CPU time that it took to make, as a text: it is not compared when a row is computed
+  again.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ JACOBIANS = 400  # latents for the asymmetry
 CELLS = 20  # of the potential of the bracket
 
 
-def measure_method(task: MethodTask) -> dict[str, float]:
+def measure_method(task: MethodTask) -> dict[str, float | str]:
     """The columns above."""
     require_type(task, MethodTask, "task", "a MethodTask")
     draws = task.draws("measuring")
@@ -60,7 +63,7 @@ def measure_method(task: MethodTask) -> dict[str, float]:
             "law_distance": law_distance(x, sample),
             "drift": transport_cost(x, first) ** 0.5,
             **bend_columns(made.map, z, x),
-            "seconds": made.seconds,
+            "seconds": f"{made.seconds:.1f}",
         }
         row |= {f"{name}_{k}": value for name, value in measured.items()}
     return row
@@ -108,4 +111,4 @@ def maps(table: pd.DataFrame) -> pd.DataFrame:
             }
             both = {name: row[name] for name in ("floor", "exact")}
             lines.append({**row[tasks], "round": k, **both, **measured})
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).astype({"seconds": float})

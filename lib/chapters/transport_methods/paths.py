@@ -50,7 +50,9 @@ def own_time(
     def velocity(x: Tensor, t: float) -> Tensor:
         x_0 = denoiser.denoise(x, t)
         alpha, sigma = schedule.levels(t)
-        return kind.target(schedule, x_0, (x - alpha * x_0) / sigma, torch.tensor(t, dtype=torch.float64))
+        return kind.target(
+            schedule, x_0, (x - alpha * x_0) / sigma, torch.tensor(t, dtype=torch.float64)
+        )
 
     x = z * schedule.levels(ends[0])[1]
     for start, end in zip(times, times[1:]):

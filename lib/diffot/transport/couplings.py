@@ -190,9 +190,7 @@ def _followed(
     """What a linear drift makes of the coupling: E[X_t X_0^T] changes at the rate drift times
     itself, with noise or without."""
     least, t = coupling.least_variance(epsilon)
-    largest = max(
-        float(torch.linalg.eigvalsh(c)[-1]) for c in (coupling.source, coupling.target)
-    )
+    largest = max(float(torch.linalg.eigvalsh(c)[-1]) for c in (coupling.source, coupling.target))
     require(
         least > _SINGULAR * largest,
         f"the points on the way of the coupling have a singular covariance at t = {t:.6g} (least "

@@ -138,7 +138,7 @@ def test_latents_are_dealt_out_within_groups(generator):
     inputs = FlowMatchingLoss(4).prepare((pairs, {}), generator)
     dealt = inputs["target"].float() + pairs[:, 0]
     for x, noise, given in zip(*(part.split(4) for part in (pairs[:, 0], pairs[:, 1], dealt))):
-        rows, columns = linear_sum_assignment(torch.cdist(x, noise).square().numpy())
+        _, columns = linear_sum_assignment(torch.cdist(x, noise).square().numpy())
         assert torch.allclose(given, noise[columns], atol=1e-5)
 
 

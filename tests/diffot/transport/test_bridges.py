@@ -83,8 +83,7 @@ def test_the_bridge_of_gaussians_is_a_fixed_point_and_a_limit(epsilon):
 def test_the_bridge_of_gaussians_is_that_of_samples(generator):
     n, epsilon = 2500, 1.0
     z, x = (
-        torch.randn(n, 2, dtype=torch.float64, generator=generator)
-        @ torch.linalg.cholesky(c).mT
+        torch.randn(n, 2, dtype=torch.float64, generator=generator) @ torch.linalg.cholesky(c).mT
         for c in (A, B)
     )
     linear = gaussian_bridge(A, B, epsilon).matrix
