@@ -61,6 +61,8 @@ def excess_against_law(ax: Axes, maps: pd.DataFrame, floors: Sequence[float]) ->
                    marker=MARKERS[name], label=name, zorder=3, clip_on=False)  # fmt: skip
         ax.vlines(group.law_distance, 100 * group.lower, 100 * group.upper,
                   color=COLORS[name], lw=3, alpha=0.5)  # fmt: skip
+        ax.scatter(group.law_distance, 50 * (group.lower + group.upper), color=COLORS[name],
+                   marker="_", s=30, lw=1.5, clip_on=False)  # fmt: skip
     for _, row in maps[maps.label != ""].iterrows():
         ax.annotate(row.label, (row.law_distance, 100 * row.sampled), (0, 7),
                     textcoords="offset points", fontsize="x-small", ha="center")  # fmt: skip

@@ -40,7 +40,7 @@ class EntropicMap(Map):
     .. math:: z \mapsto \sum_j p_j(z)\, y_j, \qquad p_j(z) \propto
               \exp\big((\langle z, y_j \rangle - \|y_j\|^2 / 2 + g_j) / \epsilon\big)
 
-    (Pooladian & Niles-Weed 2021, eq. 4). It is the gradient of a convex function, whatever the
+    (Pooladian & Niles-Weed 2021). It is the gradient of a convex function, whatever the
     :math:`g_j`, and so the optimal map to the law of its own image (Brenier 1991).
 
     Attributes:
@@ -145,7 +145,7 @@ def gaussian_bridge(source: Tensor, target: Tensor, epsilon: float) -> GaussianC
     .. math:: E[X_1 X_0^T] = \tfrac12 \big(A^{-1/2} D A^{1/2} - \epsilon I\big), \qquad
               D = \big(4 A^{1/2} B A^{1/2} + \epsilon^2 I\big)^{1/2}
 
-    (Janati et al. 2020, theorem 1; Bunne et al. 2023, eq. 9).
+    (Janati et al. 2020).
 
     Args:
         source, target: covariances A and B, shape (d, d). epsilon: above 0.

@@ -6,10 +6,10 @@ that has the same law at each time, and forgets where it came from, has the drif
 
 .. math:: v_t(x) = E\Big[\frac{X_1 - X_t}{1 - t} \,\Big|\, X_t = x\Big].
 
-Without noise this is reflow (Liu et al. 2023, section 2); with it, the Markovian projection of
-Shi et al. (2023, definition 3.1), which repeated leads to the Schrödinger bridge. For Gaussians the
-drift is linear, and what becomes of the coupling is an ordinary differential equation of
-matrices (Hertrich et al. 2025, section 4, for :math:`\epsilon = 0`).
+Without noise this is reflow (Liu et al. 2023); with it, the Markovian projection of Shi et al.
+(2023), which repeated leads to the Schrödinger bridge. For Gaussians the drift is linear, and what
+becomes of the coupling is an ordinary differential equation of matrices. Hertrich et al. (2025)
+treat such couplings for :math:`\epsilon = 0`.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def gradient_rectified(coupling: GaussianCoupling) -> GaussianCoupling:
     r"""The same without noise, with the velocity that is nearest to the lines among gradients.
 
     For Gaussians a linear one with the symmetric matrix V that solves
-    :math:`V S_t + S_t V = C_t + C_t^T` (Liu 2022, section 5, for the squared distance).
+    :math:`V S_t + S_t V = C_t + C_t^T` (Liu 2022, for the squared distance).
 
     Raises:
         ValueError: as :func:`rectified`.

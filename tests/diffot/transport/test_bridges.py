@@ -68,7 +68,7 @@ def test_what_does_not_converge_is_said(generator):
 
 @pytest.mark.parametrize("epsilon", [0.3, 2.0])
 def test_the_bridge_of_gaussians_is_a_fixed_point_and_a_limit(epsilon):
-    """Of iterated Markovian fitting (Shi et al. 2023, theorem 8)."""
+    """Of iterated Markovian fitting (Shi et al. 2023)."""
     bridge = gaussian_bridge(A, B, epsilon)
     assert torch.allclose(rectified(bridge, epsilon).cross, bridge.cross, atol=1e-9)
     fitted, before = GaussianCoupling.independent(A, B), 1e9
