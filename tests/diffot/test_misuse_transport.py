@@ -20,7 +20,9 @@ from diffot.measures import evaluation
 from diffot.processes import schedules
 from diffot.transport import rearrangement
 from diffot.transport.assignment import optimal_assignment, relative_excess_cost, transport_cost
+from diffot.transport.bridges import EntropicMap, entropic_map, gaussian_bridge
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
+from diffot.transport.couplings import GaussianCoupling, gradient_rectified, rectified
 from diffot.transport.gaussian import affine_fit, composition_excess, gaussian_monge_map
 from diffot.transport.one_dimension import QuantileMap
 from diffot.transport.semidiscrete import (
@@ -133,6 +135,10 @@ USES = [
         },
         {"masses": NUMBERS},
     ),
+    Use(entropic_map, {"z": X, "x": X, "epsilon": 0.5, "tolerance": 1e-3, "most_rounds": 500}),
+    Use(EntropicMap, {"points": X, "potentials": X[:, 0], "epsilon": 0.5}),
+    Use(gaussian_bridge, {"source": EYE, "target": WIDE, "epsilon": 0.5}, {}),
+    Use(GaussianCoupling, {"source": EYE, "target": WIDE, "cross": BENT / 9}, {}),
     Use(basins.flow_cells, {"points": X[:2], "z": X, "tolerance": 1e-3}),
     Use(basins.span_of, {"points": X}),
     Use(basins.optimal, {"points": X, "draws": GENERATOR}),

@@ -16,9 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from diffot.denoisers.parametrization import PARAMETRIZATIONS
-from diffot.errors import as_number, require_known, require_same_shape, require_type
+from diffot.errors import (
+    as_number,
+    as_whole_number,
+    require,
+    require_known,
+    require_same_shape,
+    require_type,
+)
 from diffot.laws.law import beside
-from diffot.processes.schedules import Schedule
+from diffot.processes.schedules import Rectified, Schedule
 from diffot.transport.assignment import optimal_assignment
 
 Examples = tuple[Tensor, Mapping[str, Tensor]]  # points, shape (n, *d), and their labels
@@ -100,7 +107,11 @@ class DenoisingLoss(Objective):
         t = self.schedule.draw_times(len(x_0), generator)
         eps = torch.randn(x_0.shape, generator=generator)
         if self.coupling == "optimal":
-            eps = eps[optimal_assignment(x_0.flatten(1), eps.flatten(1))]
+            eps = _dealt(x_0, eps)
+        return self._inputs(x_0, eps, t, labels)
+
+    def _inputs(self, x_0: Tensor, eps: Tensor, t: Tensor, labels: Mapping) -> Inputs:
+        """What the network is shown, and is to answer."""
         levels = self.schedule.levels(t)
         alpha, sigma = (beside(level, x_0) for level in levels)
         time = self.schedule.network_time(t)
@@ -147,6 +158,60 @@ class DenoisingLoss(Objective):
         all_hidden = chosen()
         hidden = {name: all_hidden | chosen() for name in labels}
         return {name: values.masked_fill(hidden[name], -1) for name, values in labels.items()}
+
+
+class FlowMatchingLoss(DenoisingLoss):
+    r"""How well a network finds the velocity along straight lines between pairs of points.
+
+    The loss of a pair of a data point :math:`x_0` and its latent :math:`\varepsilon` is
+    :math:`\|\varepsilon - x_0 - v_\theta((1 - t) x_0 + t \varepsilon, t)\|^2 / d`, t being
+    uniform (Liu et al. 2023, eq. 1; Lipman et al. 2023, eq. 23, with
+    :math:`\sigma_{\min} = 0`). Latents may have any law and depend on the data in any way:
+    independent pairs of noise and data give :class:`DenoisingLoss` on a
+    :class:`~diffot.processes.schedules.Rectified` schedule, pairs of latents and their points
+    under a map its reflow (Liu et al. 2023, section 2.1). What is learned is read as a
+    :class:`~diffot.denoisers.network.NetworkDenoiser` on that schedule with the parametrization
+    ``"flow"``. Examples are pairs, shape (n, 2, *d): the data point, then the latent.
+
+    Args:
+        group: number of pairs in a batch among which the latents are dealt out anew, so that
+            the mean squared distance is least (Pooladian et al. 2023, section 4; Tong et al.
+            2024, section 4.2); it must divide the size of the batch. With 1 the pairs are left
+            as they are.
+
+    Raises:
+        TypeError, ValueError: for another group, and for examples that are no pairs.
+    """
+
+    def __init__(self, group: int = 1) -> None:
+        super().__init__(Rectified(), "flow")
+        self.group = as_whole_number(group, "group", least=1)
+
+    def prepare(self, examples: Examples, generator: torch.Generator) -> Inputs:
+        pairs, labels = examples
+        require(
+            pairs.ndim >= 3 and pairs.shape[1] == 2,
+            f"the training data has shape {tuple(pairs.shape)}; expected (n, 2, *d): pairs of a "
+            "data point and its latent",
+        )
+        n = len(pairs)
+        require(
+            n % self.group == 0,
+            f"group is {self.group} for a batch of {n} pairs; expected a number that divides it",
+        )
+        t = self.schedule.draw_times(n, generator)
+        x_0, eps = pairs[:, 0], pairs[:, 1]
+        if self.group > 1:
+            eps = torch.cat([_dealt(*both) for both in zip(*self._groups(x_0, eps))])
+        return self._inputs(x_0, eps, t, dict(labels))
+
+    def _groups(self, *points: Tensor) -> list[tuple[Tensor, ...]]:
+        return [part.split(self.group) for part in points]
+
+
+def _dealt(x_0: Tensor, eps: Tensor) -> Tensor:
+    """The latents in the order that is nearest to the data."""
+    return eps[optimal_assignment(x_0.flatten(1), eps.flatten(1))]
 
 
 class BestWeights:

@@ -10,7 +10,7 @@ from diffot.denoisers.parametrization import PARAMETRIZATIONS
 from diffot.laws.mixtures import equal_mixture
 from diffot.learning.batches import Draws
 from diffot.learning.networks import MLP
-from diffot.learning.objectives import DenoisingLoss
+from diffot.learning.objectives import DenoisingLoss, FlowMatchingLoss
 from diffot.learning.training import TrainConfig, train
 from diffot.processes import schedules
 
@@ -103,3 +103,63 @@ def test_optimal_coupling_in_large_batches_teaches_the_monotone_map(generator):
         x = inputs["x"] * torch.hypot(1 - t, t)
         left[coupling] = float((inputs["target"] + x / (2 - t)).square().mean())
     assert left["optimal"] < 0.02 and left["independent"] > 1
+
+
+def test_flow_matching_of_independent_pairs_is_the_denoising_loss(generator):
+    """With noise of N(0, I), and the exact velocity leaves the same loss in both."""
+    schedule = next(s for s in TIMES if isinstance(s, schedules.Rectified))
+    x, noise = LAW.sample(20_000, generator), torch.randn(20_000, 2, generator=generator)
+    pairs = torch.stack([x.float(), noise], 1)
+    losses = []
+    for loss, examples in (
+        (FlowMatchingLoss(), (pairs, {})),
+        (DenoisingLoss(schedule, "flow"), (x.float(), {})),
+    ):
+        inputs = loss.prepare(examples, generator)
+        losses.append(loss(Exact(schedule, "flow", 0.0), inputs).double())
+    one, other = losses
+    error = ((one.var() + other.var()) / len(one)).sqrt()
+    assert abs(one.mean() - other.mean()) < 4 * error
+
+
+def test_lines_between_pairs_are_followed(generator):
+    """At each time the input lies on the line, and the target is its direction."""
+    pairs = torch.randn(50, 2, 3, generator=generator)
+    inputs = FlowMatchingLoss().prepare((pairs, {}), generator)
+    t = inputs["time"][:, None]
+    scale = torch.hypot(t, 1 - t)
+    line = torch.lerp(pairs[:, 0], pairs[:, 1], t)
+    assert torch.allclose(inputs["x"] * scale, line, atol=1e-5)
+    assert torch.allclose(inputs["target"].float(), pairs[:, 1] - pairs[:, 0], atol=1e-5)
+
+
+def test_latents_are_dealt_out_within_groups(generator):
+    pairs = torch.randn(12, 2, 2, generator=generator)
+    inputs = FlowMatchingLoss(4).prepare((pairs, {}), generator)
+    dealt = inputs["target"].float() + pairs[:, 0]
+    for x, noise, given in zip(*(part.split(4) for part in (pairs[:, 0], pairs[:, 1], dealt))):
+        _, columns = linear_sum_assignment(torch.cdist(x, noise).square().numpy())
+        assert torch.allclose(given, noise[columns], atol=1e-5)
+
+
+def test_one_group_is_the_optimal_coupling_of_the_denoising_loss(generator):
+    x, schedule = LAW.sample(32, generator).float(), schedules.Rectified()
+    state = generator.get_state()
+    dealt = DenoisingLoss(schedule, "flow", coupling="optimal").prepare((x, {}), generator)
+    generator.set_state(state)
+    schedule.draw_times(32, generator)
+    noise = torch.randn(x.shape, generator=generator)
+    generator.set_state(state)
+    pairs = (torch.stack([x, noise], 1), {})
+    grouped = FlowMatchingLoss(32).prepare(pairs, generator)
+    assert torch.equal(dealt["target"], grouped["target"])
+    assert torch.equal(dealt["x"], grouped["x"])
+
+
+@pytest.mark.parametrize(
+    ("group", "shape", "says"),
+    [(5, (12, 2, 2), "divides it"), (16, (12, 2, 2), "divides it"), (1, (12, 3, 2), "pairs")],
+)
+def test_groups_that_do_not_fit(group, shape, says, generator):
+    with pytest.raises(ValueError, match=says):
+        FlowMatchingLoss(group).prepare((torch.zeros(shape), {}), generator)
