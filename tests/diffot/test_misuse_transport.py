@@ -22,7 +22,7 @@ from diffot.transport import rearrangement
 from diffot.transport.assignment import optimal_assignment, relative_excess_cost, transport_cost
 from diffot.transport.bridges import EntropicMap, entropic_map, gaussian_bridge
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
-from diffot.transport.couplings import GaussianCoupling, gradient_rectified, rectified
+from diffot.transport.couplings import GaussianCoupling
 from diffot.transport.gaussian import affine_fit, composition_excess, gaussian_monge_map
 from diffot.transport.one_dimension import QuantileMap
 from diffot.transport.semidiscrete import (

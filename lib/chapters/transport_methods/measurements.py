@@ -12,9 +12,10 @@ A row holds, for each map k = 0, 1, ... that the method of its task makes:
   sample and that one; ``exact``, between it and the points of the exact flow for the same
   latents;
 - ``drift_k``: root mean square distance from the points of the first map;
-- ``bend_k``: root mean square distance between its points and those of a single step; of networks;
-- ``seconds_k``: CPU time that it took to make, as a text: it is not compared when a row is computed
-  again.
+- ``bend_k``: root mean square distance between its points and those of a single step; of
+  networks;
+- ``seconds_k``: CPU time that it took to make, as a text: it is not compared when a row is
+  computed again.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@ r"""Entropic optimal transport: the Schrödinger bridge and its maps.
 
 Among the couplings of two laws, the entropic one of noise :math:`\epsilon` minimizes
 :math:`E\|X_0 - X_1\|^2 / 2 + \epsilon\, \mathrm{KL}(\,\cdot\,\|\,\text{independent})`. It is the
-law of start and end of the Brownian motion of variance :math:`\epsilon` that is told to have these
-two laws (Léonard 2014).
+law of start and end of the Brownian motion of variance :math:`\epsilon` that is told to have
+these two laws (Léonard 2014).
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class EntropicMap(Map):
 def entropic_map(
     z: Tensor, x: Tensor, epsilon: float, tolerance: float = 1e-6, most_rounds: int = 10_000
 ) -> EntropicMap:
-    """The map of the bridge from one sample to another, by Sinkhorn's algorithm (Cuturi 2013; POT,
-    Flamary et al. 2021).
+    """The map of the bridge from one sample to another, by Sinkhorn's algorithm (Cuturi 2013;
+    POT, Flamary et al. 2021).
 
     Args:
         z: shape (n, d). x: shape (m, d).
@@ -133,8 +133,9 @@ def _sinkhorn(
             )
         except (UserWarning, RuntimeWarning) as warning:
             raise RuntimeError(
-                f"Sinkhorn's algorithm with epsilon = {epsilon:g} did not get within {tolerance:g}"
-                f" of the masses in {most_rounds} rounds ({warning}); raise one of the three"
+                f"Sinkhorn's algorithm with epsilon = {epsilon:g} did not get within "
+                f"{tolerance:g} of the masses in {most_rounds} rounds ({warning}); "
+                "raise one of the three"
             ) from warning
     return log["v"]
 

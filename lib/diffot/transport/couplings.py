@@ -7,9 +7,9 @@ that has the same law at each time, and forgets where it came from, has the drif
 .. math:: v_t(x) = E\Big[\frac{X_1 - X_t}{1 - t} \,\Big|\, X_t = x\Big].
 
 Without noise this is reflow (Liu et al. 2023); with it, the Markovian projection of Shi et al.
-(2023), which repeated leads to the Schrödinger bridge. For Gaussians the drift is linear, and what
-becomes of the coupling is an ordinary differential equation of matrices. Hertrich et al. (2025)
-treat such couplings for :math:`\epsilon = 0`.
+(2023), which repeated leads to the Schrödinger bridge. For Gaussians the drift is linear, and
+what becomes of the coupling is an ordinary differential equation of matrices. Hertrich et al.
+(2025) treat such couplings for :math:`\epsilon = 0`.
 """
 
 from __future__ import annotations
