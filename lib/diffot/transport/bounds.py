@@ -73,6 +73,10 @@ def excess_bounds(
     the map is steeper than that, their errors say so. Modes that are narrower than a cell of the
     potential make the upper bound wide, but not wrong.
 
+    Errors are estimates, and blind in one case: the two grids are reflections of each other at
+    the origin, so that for a map with that symmetry both quadratures agree and the errors read
+    zero. Then, and where the map is steep, compare two spacings.
+
     In other dimensions there is no such bracket here: a conjugate has to be a maximum over all
     points. :class:`~diffot.transport.potentials.Potential` is for the plane.
 
