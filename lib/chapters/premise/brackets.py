@@ -27,6 +27,8 @@ _LIMITS = {"angle": (0.0, 90.0), "radius": (0.2, 4.0), "long": (0.3, 2.0), "shor
 _COARSE = {"spacing": 0.3, "cells": 20}  # of the searches
 # of laws whose flow takes long
 _TOLERANCE = {"Low2DSCurve": 1e-6}
+# of laws whose modes or ends the flow tears apart
+_SPLITS = {"Low2DASymMix": 4, "Low2DSCurve": 2}
 
 NAMED = {
     "V": toy.bent_pair,
@@ -107,7 +109,8 @@ class BracketTask:
         """The bracket, with the potential."""
         law = NAMED[self.law]() if isinstance(self.law, str) else self.law.law()
         tolerance = _TOLERANCE.get(self.law, 1e-8)
-        return excess_bounds(ExactFlow(law, tolerance), self.spacing, self.cells)
+        flow, splits = ExactFlow(law, tolerance), _SPLITS.get(self.law, 0)
+        return excess_bounds(flow, self.spacing, self.cells, splits=splits)
 
 
 def measure_bracket(task: BracketTask) -> dict:

@@ -54,6 +54,10 @@ SUBSAMPLES = {500: 10, 1000: 5, 2500: 2, 5000: 1}  # disjoint, of one cloud
 # the components, the finer are the folds of the map between them.
 _SPACING = {"compact": 0.3, "separated": 0.2}
 _REACH = 5.0
+_BRACKETS = {
+    "compact": {"spacing": 0.25, "cells": 24},
+    "separated": {"spacing": 0.2, "cells": 24, "splits": 3},
+}
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ def measure_bracket(task: BracketTask) -> dict:
     require_type(task, BracketTask, "task", "a BracketTask")
     density, _ = DensityTask(task.family, task.index, task.seed).law()
     flow = DensityFlow(density, tolerance=1e-5)
-    bracket = bounds.excess_bounds(flow, spacing=0.25, cells=24)
+    bracket = bounds.excess_bounds(flow, **_BRACKETS[task.family])
     return {
         "cost": bracket.cost,
         **named_columns("lower", bracket.lower),

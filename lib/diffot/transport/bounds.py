@@ -24,18 +24,20 @@ from torch import Tensor
 from diffot.errors import as_number, as_whole_number, require_type
 from diffot.flows.maps import Map
 from diffot.transport.fitting import fit_potential
-from diffot.transport.nodes import Nodes, nodes
-from diffot.transport.potentials import Potential, inverse_roots
+from diffot.transport.nodes import Nodes, modes, nodes
+from diffot.transport.pieces import inverse_roots
+from diffot.transport.potentials import Potential
 from diffot.transport.surfaces import DEGREE, Surface
 
-_OFFSETS = ((1 / 3, 2 / 3), (2 / 3, 1 / 3))  # of the grids for evaluation, in cells
+# of the grids for evaluation, in cells; no reflection or exchange of the axes maps one to another
+_OFFSETS = ((0.95, 0.7), (0.35, 0.95), (0.5, 0.5))
 _COARSER = 2.4  # cells of stream functions, in spacings of the nodes, which have to resolve them
 _RIDGE = 1e-8  # of the fields' linear system
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A bound, and the numerical error of its value: half the difference of two quadratures."""
+    """A bound, and the numerical error of its value: half the range of three quadratures."""
 
     value: float
     error: float
@@ -63,19 +65,18 @@ def excess_bounds(
     cells: int = 32,
     rounds: int = 3,
     reach: float = 6.0,
+    splits: int = 0,
 ) -> Bounds:
     """Bracket the relative excess of a map from N(0, I) in the plane.
 
-    Potential and rearrangement are fitted on one grid of latents and evaluated on two others, of
-    the same spacing, which lie between its nodes; the bounds are means over these two. Mass
+    Potential and rearrangement are fitted on one grid of latents and evaluated on three others,
+    of the same spacing, which lie between its nodes; the bounds are means over these. Mass
     outside the disk of radius ``reach`` is left out: 2e-8 for 6, 7e-10 for 6.5. The quadratures
-    see features of the map down to their spacing; where modes of the data are separated, so that
-    the map is steeper than that, their errors grow, and may still be too small. Modes that are
-    narrower than a cell of the potential make the upper bound wide, but not wrong.
-
-    Errors are estimates, and blind in one case: the two grids are reflections of each other at
-    the origin, so that for a map with that symmetry both quadratures agree and the errors read
-    zero. Then, and where the map is steep, compare two spacings.
+    see features of the map down to their spacing. Where modes of the data are separated the map
+    is steeper than that: their errors say so, and with ``splits`` cells over which it is steep
+    are quartered. Then modes between which the map still jumps get a potential of their own each,
+    and phi is the least of these; otherwise modes that are narrower than a cell of the potential
+    make the upper bound wide, but not wrong.
 
     In other dimensions there is no such bracket here: a conjugate has to be a maximum over all
     points. :class:`~diffot.transport.potentials.Potential` is for the plane.
@@ -87,6 +88,7 @@ def excess_bounds(
         rounds: greatest number of fields of the rearrangement, followed one after the other; ends
             where a further one promises less than a hundredth. 0 for none.
         reach: at least 5.
+        splits: how often a cell of the grids is quartered where the map is steep, at most.
 
     Raises:
         TypeError, ValueError: for other arguments, or a map that returns other shapes.
@@ -97,20 +99,22 @@ def excess_bounds(
     cells = as_whole_number(cells, "cells", least=8)
     rounds = as_whole_number(rounds, "rounds", least=0)
     reach = as_number(reach, "reach", at_least=5)
-    fitted = nodes(decode, spacing, reach)
-    evaluated = [nodes(decode, spacing, reach, offset) for offset in _OFFSETS]
+    splits = as_whole_number(splits, "splits", least=0)
+    fitted = nodes(decode, spacing, reach, splits=splits)
+    evaluated = [nodes(decode, spacing, reach, offset, splits) for offset in _OFFSETS]
     others = np.concatenate([part.x for part in evaluated])
-    potential = fit_potential(fitted.z, fitted.x, fitted.mass, others, cells)
+    mode = modes(fitted) if splits else np.zeros(len(fitted.z), int)
+    potential = fit_potential(fitted, mode, others, cells)
     gains = saved(potential, fitted, evaluated, rounds)
     lower = [gain / (part.cost - gain) for gain, part in zip(gains, evaluated)]
     gaps = [duality_gap(potential, part) for part in evaluated]
     upper = [gap / (part.cost - gap) for gap, part in zip(gaps, evaluated)]
-    cost = sum(part.cost for part in evaluated) / 2
+    cost = sum(part.cost for part in evaluated) / len(evaluated)
     return Bounds(_bound(lower), _bound(upper), cost, potential)
 
 
-def _bound(two: list[float]) -> Bound:
-    return Bound(sum(two) / 2, abs(two[0] - two[1]) / 2)
+def _bound(values: list[float]) -> Bound:
+    return Bound(sum(values) / len(values), (max(values) - min(values)) / 2)
 
 
 def duality_gap(potential: Potential, part: Nodes) -> float:
@@ -140,7 +144,7 @@ def saved(
     places = [part.z for part in (fitted, *evaluated)]
     sizes = np.cumsum([len(z) for z in places])[:-1]
     size = max(np.abs(z).max() for z in places) + 1.0
-    spacing = np.sqrt(np.ptp(fitted.z[:, 0]) * np.ptp(fitted.z[:, 1]) * np.pi / 4 / len(fitted.z))
+    spacing = fitted.side.max()
     cells = max(2 * DEGREE + 2, int(2 * size / (_COARSER * spacing)))
     streams = Surface.flat(np.full(2, -size), np.full(2, size), cells)
     best = 0.0
@@ -179,7 +183,7 @@ def _best_field(
     across = design.slopes[0] - y[:, :1] * design.value
     image = (part.x - part.mass @ part.x) * part.mass[:, None]
     linear = design.matrix(along).T @ image[:, 0] + design.matrix(across).T @ image[:, 1]
-    jacobian = potential.jacobian(torch.from_numpy(y)).numpy()
+    jacobian = potential.jacobian(torch.from_numpy(y), part.side).numpy()
     first, second = inverse_roots(np.linalg.inv(jacobian), 1e-2)
     weights = np.sqrt(part.mass)[:, None]
     rows = design.matrix(

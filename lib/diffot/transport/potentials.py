@@ -8,186 +8,211 @@ and the optimal one attains it for the optimal :math:`\varphi` (Villani 2009, th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor
 
 from diffot.errors import require_points
 from diffot.flows.maps import Map
-from diffot.transport.surfaces import Surface
+from diffot.transport.pieces import Piece
 
-_RESIDUAL = 1e-11  # of the gradient where a conjugate is attained, in units of the data
-_ROUNDS = 60
+_SEAM = 2.0  # half widths that a seam reaches to each side, in sides of a cell
+_PER_CELL = 4  # nodes along each side of a cell, among which conjugates are looked for
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """Where the conjugates of K pieces are attained, for B latents.
+
+    Attributes:
+        heights: the conjugates, shape (K, B).
+        places: coordinates in the box of each piece, shape (K, B, 2).
+    """
+
+    heights: np.ndarray
+    places: np.ndarray
+
+    @property
+    def piece(self) -> np.ndarray:
+        """The piece with the greatest, shape (B,)."""
+        return self.heights.argmax(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Seams:
+    r"""Latents near the lines where the two greatest conjugates are equal.
+
+    The map jumps there, so that the Hessian of :math:`\varphi^*` holds the jump squared, times a
+    delta function of the difference of the two. Here that is a bell with the width of a cell of
+    the quadrature.
+
+    Attributes:
+        latent: which, shape (S,).
+        first, second: the two pieces, shape (S,).
+        jump: from the second's point to the first's, shape (S, 2).
+        weight: value of the bell, shape (S,).
+    """
+
+    latent: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    jump: np.ndarray
+    weight: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Potential(Map):
-    r"""A function of points in a box of the plane, and infinity elsewhere.
+    r"""The least of several functions, each of which is finite on a box of the plane.
 
-    .. math:: \varphi(x) = \langle u, a + Q u / 2 \rangle + f(u), \quad u = R^T (x - m)
-
-    As a map it is :math:`z \mapsto \nabla \varphi^*(z)`, the point of the box where
-    :math:`\langle z, x \rangle - \varphi(x)` is greatest: the optimal map from the law of z to
-    that of its image, whatever the law (Brenier 1991).
+    Its conjugate is the greatest of theirs. As a map it is :math:`z \mapsto \nabla \varphi^*(z)`,
+    the point where :math:`\langle z, x \rangle - \varphi(x)` is greatest: the optimal map from
+    the law of z to that of its image, whatever the law (Brenier 1991).
 
     Attributes:
-        center, axes: m and R, a rotation; shapes (2,) and (2, 2).
-        linear, quadratic: a and Q; shapes (2,) and (2, 2).
-        surface: f, on the box.
+        center: subtracted from points before pieces see them; shape (2,).
+        pieces: the functions.
     """
 
     center: np.ndarray
-    axes: np.ndarray
-    linear: np.ndarray
-    quadratic: np.ndarray
-    surface: Surface
+    pieces: tuple[Piece, ...]
 
     def value(self, x: Tensor) -> Tensor:
-        """Shape (B,), for points (B, 2); infinite outside the box."""
-        u = self._inward(x)
-        value = self.jet(np.clip(u, self.surface.low, self.surface.high))[0]
-        inside = ((u >= self.surface.low) & (u <= self.surface.high)).all(1)
-        return torch.from_numpy(np.where(inside, value, np.inf)).to(x)
+        """Shape (B,), for points (B, 2); infinite outside all boxes."""
+        return torch.from_numpy(self._least(self._centered(x))).to(x)
 
     def conjugate(self, z: Tensor) -> Tensor:
         """Shape (B,), for latents (B, 2)."""
-        value = self.greatest(self._turned(z), 4)[0]
-        return (torch.from_numpy(value) + z.double().cpu() @ torch.from_numpy(self.center)).to(z)
+        latents = _plain(z, "z")
+        heights = self.peaks(latents).heights.max(0)
+        return torch.from_numpy(heights + latents @ self.center).to(z)
 
     def decode(self, z: Tensor) -> Tensor:
-        u = self.greatest(self._turned(z), 4)[1]
-        return torch.from_numpy(u @ self.axes.T + self.center).to(z)
+        return torch.from_numpy(self.points(self.peaks(_plain(z, "z"))) + self.center).to(z)
 
     def encode(self, x: Tensor) -> Tensor:
-        r"""The gradient :math:`\nabla \varphi`, at points of the box."""
-        u = np.clip(self._inward(x), self.surface.low, self.surface.high)
-        return torch.from_numpy(self.jet(u)[1] @ self.axes.T).to(x)
+        r"""The gradient :math:`\nabla \varphi`, at points of a box."""
+        points = self._centered(x)
+        best = self._values(points).argmin(0)
+        result = np.zeros_like(points)
+        for k, piece in enumerate(self.pieces):
+            u = piece.clipped(piece.inward(points[best == k]))
+            result[best == k] = piece.jet(u)[1] @ piece.axes.T
+        return torch.from_numpy(result).to(x)
 
-    def jacobian(self, z: Tensor) -> Tensor:
-        """The inverse of the Hessian where the conjugate is attained."""
-        hessian = self.jet(self.greatest(self._turned(z), 4)[1])[2]
-        return torch.from_numpy(self.axes @ np.linalg.inv(hessian) @ self.axes.T).to(z)
+    def jacobian(self, z: Tensor, width: np.ndarray | float = 0.0) -> Tensor:
+        r"""The Hessian of :math:`\varphi^*`, shape (B, 2, 2): the inverse of that of the piece
+        where it is attained and, for a positive width of seams, shape (B,), their share."""
+        peaks = self.peaks(_plain(z, "z"), width=width)
+        result = np.zeros((len(z), 2, 2))
+        for k, piece in enumerate(self.pieces):
+            here = peaks.piece == k
+            inverse = np.linalg.inv(piece.jet(peaks.places[k, here])[2])
+            result[here] = piece.axes @ inverse @ piece.axes.T
+        if len(self.pieces) > 1 and np.max(width) > 0:
+            seams = self.seams(peaks, np.broadcast_to(width, len(z)))
+            outer = seams.jump[:, :, None] * seams.jump[:, None, :]
+            result[seams.latent] += seams.weight[:, None, None] * outer
+        return torch.from_numpy(result).to(z)
 
     def gaps(self, z: Tensor, x: Tensor) -> Tensor:
         r""":math:`\varphi(x) + \varphi^*(z) - \langle z, x \rangle` of pairs, shape (B,); never
         negative beyond rounding."""
-        v, u = self._turned(z), self._inward(x)
-        return torch.from_numpy(self.jet(u)[0] + self.greatest(v, 4)[0] - (u * v).sum(1))
+        latents, points = _plain(z, "z"), self._centered(x)
+        conjugate = self.peaks(latents).heights.max(0)
+        return torch.from_numpy(self._least(points) + conjugate - (points * latents).sum(1))
 
-    def _inward(self, x: Tensor) -> np.ndarray:
-        require_points(x, 2)
-        return (x.detach().double().cpu().numpy() - self.center) @ self.axes
-
-    def _turned(self, z: Tensor) -> np.ndarray:
-        require_points(z, 2, "z")
-        return z.detach().double().cpu().numpy() @ self.axes
-
-    def jet(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values (B,), gradients (B, 2), Hessians (B, 2, 2) in the coordinates u."""
-        value, slope, hessian = self.surface.jet(u)
-        bent = u @ self.quadratic
-        value = value + (u * (self.linear + bent / 2)).sum(1)
-        return value, slope + self.linear + bent, hessian + self.quadratic
-
-    def plain(self, u: np.ndarray) -> np.ndarray:
-        """Values (B,) in the coordinates u."""
-        return self.surface.value(u) + (u * (self.linear + u @ self.quadratic / 2)).sum(1)
-
-    def greatest(
-        self, v: np.ndarray, per_cell: int, guess: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The conjugate (B,) at turned latents (B, 2), and where it is attained (B, 2).
-
-        The search is over all of the box: the best node of a grid, or the guess where that is
-        better, and from there Newton's method. Every value is attained, none below the best of
-        the nodes.
-        """
-        nodes = self.surface.nodes(per_cell)
-        heights = self.plain(nodes)
-        best = _best_nodes(v, nodes, heights)
-        floor = (v * nodes[best]).sum(1) - heights[best]
-        start = nodes[best]
-        if guess is not None:
-            better = (v * guess).sum(1) - self.plain(guess) > floor
-            start = np.where(better[:, None], guess, start)
-        return self._climb(v, start)
-
-    def _climb(self, v: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Newton's method for the maximum of <v, u> - phi(u) in the box, never downhill."""
-        u, low, high = start.copy(), self.surface.low, self.surface.high
-        active = np.arange(len(u))
-        for _ in range(_ROUNDS):
-            here, target = u[active], v[active]
-            value, slope, hessian = self.jet(here)
-            pull = target - slope
-            held = ((here <= low) & (pull < 0)) | ((here >= high) & (pull > 0))
-            pull = np.where(held, 0, pull)
-            go = np.abs(pull).sum(1) > _RESIDUAL * (1 + np.abs(target).sum(1))
-            if not go.any():
-                break
-            active, here, target, pull = active[go], here[go], target[go], pull[go]
-            step = _newton_step(hessian[go], pull, held[go])
-            longest = np.abs(step / self.surface.cell).max(1, keepdims=True)
-            step /= np.maximum(1, longest / 2)
-            gained = (target * here).sum(1) - value[go]
-            u[active] = self._uphill(here, step, pull, target, gained)
-        return (v * u).sum(1) - self.plain(u), u
-
-    def _uphill(
+    def peaks(
         self,
-        here: np.ndarray,
-        step: np.ndarray,
-        pull: np.ndarray,
-        target: np.ndarray,
-        gained: np.ndarray,
-    ) -> np.ndarray:
-        """Each point moved by its step, halved until that gains (Armijo)."""
-        moved, todo = here.copy(), np.arange(len(here))
-        for _ in range(30):
-            trial = np.clip(here[todo] + step[todo], self.surface.low, self.surface.high)
-            gain = (target[todo] * trial).sum(1) - self.plain(trial) - gained[todo]
-            expected = 1e-4 * (pull[todo] * (trial - here[todo])).sum(1)
-            enough = gain >= expected - 1e-15 * (1 + np.abs(gained[todo]))
-            moved[todo[enough]] = trial[enough]
-            todo = todo[~enough]
-            if not len(todo):
-                break
-            step[todo] /= 2
-        return moved
+        z: np.ndarray,
+        per_cell: int = _PER_CELL,
+        guess: Peaks | None = None,
+        width: np.ndarray | float = 0.0,
+    ) -> Peaks:
+        """The conjugates of all pieces, for latents (B, 2).
+
+        The search is over all boxes: the best node of a grid, and from there Newton's method, of
+        the piece that is best and of those that can become it: which miss it by no more than
+        twice what Newton's method gains anywhere. A guess can take the place of the node. So
+        every height is attained, and the greatest is not below that of any node. Pieces that are
+        second within a width are climbed as well.
+        """
+        turned = [z @ piece.axes for piece in self.pieces]
+        starts = [
+            piece.best_node(v, per_cell, None if guess is None else guess.places[k])
+            for k, (piece, v) in enumerate(zip(self.pieces, turned))
+        ]
+        shifts = np.stack([z @ piece.center for piece in self.pieces])
+        heights = np.stack([floor for floor, _ in starts]) + shifts
+        places = np.stack([place for _, place in starts])
+        floors, first = heights.max(0), heights.argmax(0)
+
+        def climb(chosen: np.ndarray) -> None:
+            for k, piece in enumerate(self.pieces):
+                here = chosen[k]
+                value, places[k, here] = piece.climb(turned[k][here], places[k, here])
+                heights[k, here] = value + shifts[k, here]
+
+        best = np.arange(len(self.pieces))[:, None] == first
+        climb(best)
+        if len(self.pieces) > 1:
+            slack = 2 * (heights.max(0) - floors).max() + _SEAM * width * self._size()
+            climb(~best & (heights > floors - slack))
+        return Peaks(heights, places)
+
+    def _size(self) -> float:
+        centers = np.stack([piece.center for piece in self.pieces])
+        return float(np.ptp(centers, axis=0).max())
+
+    def points(self, peaks: Peaks) -> np.ndarray:
+        """Where the conjugate is attained, about the center; shape (B, 2)."""
+        return self.points_of(peaks, peaks.piece, np.arange(peaks.heights.shape[1]))
+
+    def points_of(self, peaks: Peaks, which: np.ndarray, latent: np.ndarray) -> np.ndarray:
+        """Where the conjugate of a piece is attained for some latents; shapes (S,), (S, 2)."""
+        axes = np.stack([piece.axes for piece in self.pieces])[which]
+        centers = np.stack([piece.center for piece in self.pieces])[which]
+        return np.einsum("bij,bj->bi", axes, peaks.places[which, latent]) + centers
+
+    def seams(self, peaks: Peaks, width: np.ndarray) -> Seams:
+        """Latents within some widths of a seam; the width of each has shape (B,)."""
+        latent = np.arange(peaks.heights.shape[1])
+        second, first = np.argsort(peaks.heights, axis=0)[-2:]
+        difference = peaks.heights[first, latent] - peaks.heights[second, latent]
+        jump = self.points_of(peaks, first, latent) - self.points_of(peaks, second, latent)
+        scale = width / 2 * np.linalg.norm(jump, axis=1) + 1e-300
+        share = expit(-difference / scale)
+        near = difference < 2 * _SEAM * scale
+        weight = (share * (1 - share) / scale)[near]
+        return Seams(latent[near], first[near], second[near], jump[near], weight)
+
+    def plus(self, change: np.ndarray) -> Potential:
+        """The potential whose coefficients differ by a vector, piece after piece."""
+        sizes = [piece.surface.coefficients.size for piece in self.pieces]
+        parts = np.split(change, np.cumsum(sizes)[:-1])
+        pieces = (
+            replace(piece, surface=piece.surface.plus(part))
+            for piece, part in zip(self.pieces, parts)
+        )
+        return replace(self, pieces=tuple(pieces))
+
+    def _centered(self, x: Tensor) -> np.ndarray:
+        return _plain(x, "x") - self.center
+
+    def _values(self, points: np.ndarray) -> np.ndarray:
+        """Of each piece, infinite outside its box; shape (K, B)."""
+        rows = []
+        for piece in self.pieces:
+            u = piece.inward(points)
+            rows.append(np.where(piece.holds(u), piece.plain(piece.clipped(u)), np.inf))
+        return np.stack(rows)
+
+    def _least(self, points: np.ndarray) -> np.ndarray:
+        return self._values(points).min(0)
 
 
-def _best_nodes(v: np.ndarray, nodes: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """For each latent the node with the greatest <v, u> - phi(u), shape (B,)."""
-    columns = np.ascontiguousarray(nodes.T)
-    parts = [
-        (part @ columns - heights).argmax(1) for part in np.array_split(v, len(v) // 300 + 1)
-    ]
-    return np.concatenate(parts)
-
-
-def _newton_step(hessian: np.ndarray, pull: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Uphill for a function whose Hessian need not be positive, in the coordinates not held."""
-    free = ~held
-    hessian = hessian * (free[:, :, None] & free[:, None, :])
-    hessian = hessian + held[:, :, None] * np.eye(2)
-    first, second = inverse_roots(hessian, 1e-3)
-    return first * (first * pull).sum(1, keepdims=True) + second * (second * pull).sum(
-        1, keepdims=True
-    )
-
-
-def inverse_roots(
-    hessian: np.ndarray, floor: float | np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Two vectors p, q (B, 2) with p p^T + q q^T = H^-1, of symmetric matrices (B, 2, 2) whose
-    eigenvalues are raised to a share of their trace norm, at least."""
-    a, b, c = hessian[:, 0, 0], hessian[:, 0, 1], hessian[:, 1, 1]
-    middle, radius = (a + c) / 2, np.hypot((a - c) / 2, b)
-    least = floor * (np.abs(middle) + radius) + 1e-300
-    angle = np.arctan2(2 * b, a - c) / 2
-    axis = np.stack([np.cos(angle), np.sin(angle)], 1)
-    across = np.stack([-axis[:, 1], axis[:, 0]], 1)
-    large, small = np.maximum(middle + radius, least), np.maximum(middle - radius, least)
-    return axis / np.sqrt(large)[:, None], across / np.sqrt(small)[:, None]
+def _plain(points: Tensor, name: str) -> np.ndarray:
+    require_points(points, 2, name)
+    return points.detach().double().cpu().numpy()

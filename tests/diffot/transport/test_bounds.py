@@ -8,12 +8,12 @@ import torch
 from scipy import stats
 
 from diffot.flows.exact import ExactFlow
-from diffot.laws.mixtures import GaussianMixture
+from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.laws.toy import bent_pair
 from diffot.transport import bounds
 from diffot.transport.bounds import excess_bounds
 from diffot.transport.gaussian import gaussian_monge_map
-from diffot.transport.nodes import nodes
+from diffot.transport.nodes import modes, nodes
 from diffot.transport.surfaces import Surface
 
 BENT = bent_pair()
@@ -54,6 +54,45 @@ def test_nodes_integrate_moments():
     assert part.mean((part.z**4).sum(1)) == pytest.approx(6, abs=1e-5)
 
 
+def test_nodes_of_a_map_with_a_jump_integrate_moments_and_find_its_modes():
+    """5 sign(z_1 - 0.2): mass Phi(-0.2) at -5."""
+    place = torch.tensor([5.0, 0.0], dtype=torch.float64)
+    part = nodes(lambda z: z / 9 + (z[:, :1] - 0.2).sign() * place, 0.25, 6.5, (0.3, 0.1), 4)
+    assert part.side.min() == 0.25 / 16
+    assert part.mean(part.z[:, 0] ** 2) == pytest.approx(1, abs=1e-4)
+    assert part.mean((part.z**4).sum(1)) == pytest.approx(6, abs=2e-3)
+    mode = modes(part)
+    assert mode.max() == 1
+    left = part.mass[part.x[:, 0] < 0].sum()
+    assert left == pytest.approx(stats.norm.cdf(0.2), abs=4e-3)  # of a cell with side 0.016
+    assert len(set(zip(mode, part.x[:, 0] > 0))) == 2
+
+
+def test_no_symmetry_of_the_square_takes_one_grid_of_evaluation_to_another():
+    """Centers are at 1/2 plus the offset, in cells, so that -a and 1 - a are the same place."""
+    places = [tuple(sorted(min(a % 1, -a % 1) for a in offset)) for offset in bounds._OFFSETS]
+    assert len({tuple(np.round(place, 6)) for place in places}) == len(places)
+
+
+@pytest.mark.parametrize("spacing", [0.25, 0.15])
+@pytest.mark.parametrize("place", [0.0, 0.33, 1.0])
+def test_the_error_covers_that_of_a_map_with_a_jump(spacing, place):
+    """E |<z, e> - s| for the direction e of any angle; even about the origin for s = 0. Its kink
+    is that of the gap of a map with a jump. True: 2 density(s) - s (1 - 2 Phi(s))."""
+    true = 2 * stats.norm.pdf(place) - place * (1 - 2 * stats.norm.cdf(place))
+    parts = [nodes(lambda z: z, spacing, 6.0, offset) for offset in bounds._OFFSETS]
+    angles = np.linspace(0, np.pi, 90, endpoint=False)
+    found = [
+        bounds._bound([p.mean(np.abs(p.z @ [np.cos(a), np.sin(a)] - place)) for p in parts])
+        for a in angles
+    ]
+    off = np.array([abs(bound.value - true) for bound in found])
+    error = np.array([bound.error for bound in found]) + 1e-6
+    assert off.max() > 1e-4
+    assert (off <= error).mean() > 2 / 3
+    assert (off <= 3 * error).mean() > 0.85
+
+
 def test_a_linear_map_of_a_gaussian_has_no_excess():
     mean, covariance = torch.tensor([3.0, -1.0]), torch.tensor([[2.0, 0.9], [0.9, 0.6]])
     monge = gaussian_monge_map(torch.zeros(2), torch.eye(2), mean, covariance)
@@ -92,6 +131,43 @@ def test_a_product_of_increasing_maps_has_no_excess():
     bracket = excess_bounds(decode, spacing=0.3, cells=24)
     assert 0 <= bracket.upper.value < 3e-4
     assert abs(bracket.lower.value) < 1e-4
+
+
+def jump(z):
+    """The gradient of 5 |z_1| + z_1^2 / 20 + z_2^2 / 4."""
+    return torch.stack([5 * z[:, 0].sign() + 0.1 * z[:, 0], 0.5 * z[:, 1]], 1)
+
+
+def test_a_turned_jump_has_the_excess_of_the_closed_form():
+    """D(z) = T(U z), T optimal, U a rotation: <z, D(z)> has the mean cos(theta) E<z, T(z)>."""
+    angle = 0.1
+    turn = torch.tensor(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    ).double()
+    product = 5 * math.sqrt(2 / math.pi) + 0.1 + 0.5
+    optimal = 2 + 25 + math.sqrt(2 / math.pi) + 0.01 + 0.25 - 2 * product
+    excess = 2 * product * (1 - math.cos(angle)) / optimal
+    bracket = excess_bounds(lambda z: jump(z @ turn.T), spacing=0.3, cells=16, rounds=2, splits=4)
+    assert len(bracket.potential.pieces) == 2
+    assert bracket.upper.value == pytest.approx(excess, rel=0.03)
+    assert 0.6 * excess < bracket.lower.value < 1.01 * excess
+    points = bracket.potential.decode(normal(2000, 4))
+    wanted = jump(normal(2000, 4))
+    assert (points - wanted).norm(dim=1).median() < 0.05
+
+
+def test_the_flow_of_a_product_with_far_modes_has_no_excess():
+    """Four narrow Gaussians at the corners of a square; each coordinate's map increases."""
+    flow = ExactFlow(thesis_mixture("Low2DSymMix"), 1e-9)
+    bracket = excess_bounds(flow, spacing=0.3, cells=16, splits=3)
+    assert len(bracket.potential.pieces) == 4
+    assert -1e-12 < bracket.upper.value < 1e-5
+    # even about the origin: grids that are mirror images would all be off by the same
+    assert bracket.lower.value < 2 * bracket.lower.error + 1e-7
+    assert bracket.lower.error < 1e-5
+    z = normal(1000, 5)
+    gaps = bracket.potential.gaps(z, flow.decode(z[torch.randperm(1000)]))
+    assert gaps.min() > -1e-12
 
 
 def test_lower_stays_below_upper_and_both_are_near():
@@ -169,7 +245,7 @@ def test_finite_fields_keep_the_normal_law():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"spacing": 0}, {"cells": 4}, {"rounds": -1}, {"reach": 1}]
+    "arguments", [{"spacing": 0}, {"cells": 4}, {"rounds": -1}, {"reach": 1}, {"splits": -1}]
 )
 def test_bad_numbers_are_refused(arguments):
     with pytest.raises(ValueError, match="expected"):
