@@ -22,7 +22,6 @@ from diffot.laws.mixtures import GaussianMixture
 from diffot.laws.toy import bent_pair
 from diffot.seeds import generator
 from diffot.transport.certificates import find_certificate
-from diffot.transport.rearrangement import rearrange
 
 # Its map folds.
 BENT = bent_pair()
@@ -125,8 +124,6 @@ def test_a_bent_density_is_measured_as_the_flow_of_mixtures_says(monkeypatch):
     asymmetry, folded = asymmetry_and_folds(SMOOTH)
     assert row["asymmetry"] == pytest.approx(asymmetry, rel=0.01)
     assert row["folded"] == pytest.approx(folded, abs=1e-3)
-    exact = rearrange(ExactFlow(SMOOTH, 1e-8).decode_with_jacobian, spacing=0.25)
-    assert row["population"] == pytest.approx(exact.relative_excess, rel=0.05)
     assert row["certified"] == 1 and row["gain"] > 0 and 2 <= row["cycle"] <= 300
     missed = (DensityFlow(law).encode(x) - codes)[:200].square().sum(1).mean().sqrt()
     assert row["map_error"] == pytest.approx(float(missed), rel=0.1)
@@ -140,7 +137,6 @@ def test_nothing_is_found_for_a_density_whose_map_is_optimal(monkeypatch, name):
         assert row[key] == 0, key
     assert row["unmoved_100"] == 1
     assert row["asymmetry"] < 1e-9
-    assert abs(row["population"]) < 1e-7
     assert row["map_error"] < 1e-8
 
 

@@ -21,7 +21,6 @@ from diffot.laws import densities, mixtures, toy
 from diffot.laws.quasi_random import quasi_normal
 from diffot.measures import evaluation
 from diffot.processes import schedules
-from diffot.transport import rearrangement
 from diffot.transport.assignment import optimal_assignment, relative_excess_cost, transport_cost
 from diffot.transport.bridges import EntropicMap, entropic_map, gaussian_bridge
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
@@ -56,10 +55,6 @@ LEVELS = {"alpha": {"list", "array", "vector"}, "sigma": {"list", "array", "vect
 
 def linear(x):
     return x @ BENT.T
-
-
-def with_jacobian(z):
-    return z.double() @ BENT.T, BENT.expand(len(z), 2, 2)
 
 
 def still(x, t):
@@ -155,16 +150,6 @@ USES = [
     Use(basins.measure_points, {"task": basins.PointsTask("normal", 2, 3, 0, 9)}),
     Use(basins.measure_faces, {"task": basins.FacesTask(3, 0, 9)}),
     Use(
-        rearrangement.rearrange,
-        {
-            "decode_with_jacobian": with_jacobian,
-            "degree": 1,
-            "rounds": 1,
-            "spacing": 0.5,
-            "reach": 3.0,
-        },
-    ),
-    Use(
         mixtures.GaussianMixture,
         {"weights": WEIGHTS, "means": X[:2], "covariances": torch.stack([EYE, WIDE])},
         {"weights": NUMBERS, "means": LOOSE, "covariances": LOOSE},
@@ -231,10 +216,7 @@ USES = [
     Use(densities.random_density, {"family": "compact", "generator": GENERATOR}),
     Use(visibility.DensityTask, {"family": "compact", "index": 0, "seed": 0}),
     Use(visibility.MixtureTask, {"dim": 2, "index": 0, "seed": 0}),
-    Use(
-        visibility.PopulationTask,
-        {"family": "compact", "index": 0, "seed": 0, "spacing": 0.5},
-    ),
+    Use(visibility.BracketTask, {"family": "compact", "index": 0, "seed": 0}),
     Use(visibility.random_gaussian_mixture, {"dim": 2, "draws": GENERATOR}),
     Use(
         evaluation.noise_errors,
@@ -336,9 +318,6 @@ CASES = [
     Case(partial(basins.PointsTask, "Low2DASymMix", 3, 9, 0, 9), "dim is 3; expected 2"),
     Case(partial(basins.PointsTask, "normal", 2, 1, 0, 9), "n is 1"),
     Case(partial(basins.PointsTask, "Low2DAsymMix", 2, 9, 0, 9), "did you mean Low2DASymMix"),
-    Case(partial(rearrangement.rearrange, lambda z: (z, EYE)), "decode_with_jacobian"),
-    Case(partial(rearrangement.rearrange, lambda z: (z[:1], EYE[None])), "decode_with_jacobian"),
-    Case(partial(rearrangement.rearrange, with_jacobian, reach=-6.0), "reach is -6"),
     Case(partial(discretized.tabulated, DENSITY, 32, 0.0), "reach is 0"),
     Case(partial(discretized.tabulated, DENSITY, 32, -1.0), "reach is -1"),
     Case(lambda: discretized.tabulated(DENSITY, 32)(X, -0.1), "t is -0.1"),

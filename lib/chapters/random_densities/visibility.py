@@ -14,7 +14,6 @@ whose key is its task; a sweep (:mod:`bookkit.sweeps`) calls it for many laws. T
   so that two points suffice to see that the map is not optimal;
 - ``certified``: 1 if a numerical certificate, a cycle of points, says that it is not optimal;
   ``gain`` and ``cycle``: what the certificate gains, in mean squared distance, and its length;
-- ``population``: lower bound on the excess of the map itself (densities in the plane only);
 - ``lower``, ``upper``, each with an ``_error``: bracket of that excess, with its numerical errors
   (:func:`~diffot.transport.bounds.excess_bounds`; densities in the plane only);
 - ``map_error``: root mean square distance from the same map, computed more finely, at 200 points
@@ -30,7 +29,6 @@ import torch
 from torch import Tensor
 
 from diffot.errors import (
-    as_number,
     as_whole_number,
     require_generator,
     require_known,
@@ -45,13 +43,12 @@ from diffot.seeds import generator
 from diffot.transport import bounds
 from diffot.transport.assignment import relative_excess_cost, transport_cost
 from diffot.transport.certificates import CycleCertificate, find_certificate, jacobian_asymmetry
-from diffot.transport.rearrangement import rearrange
 
 CLOUD = 5000
 SUBSAMPLES = {500: 10, 1000: 5, 2500: 2, 5000: 1}  # disjoint, of one cloud
 
-# Spacing of the grid of latents for the asymmetry and the population excess: the more separated
-# the components, the finer are the folds of the map between them.
+# Spacing of the grid of latents for the asymmetry: the more separated the components, the finer
+# are the folds of the map between them.
 _SPACING = {"compact": 0.3, "separated": 0.2}
 _REACH = 5.0
 _BRACKETS = {
@@ -81,21 +78,6 @@ class DensityTask:
         """The density, and the generator for what is drawn from it."""
         draws = generator(self.seed, f"{self.family} density {self.index}")
         return random_density(self.family, draws), draws
-
-
-@dataclass(frozen=True)
-class PopulationTask:
-    """A density whose excess is bounded with another spacing of the grid."""
-
-    family: str
-    index: int
-    spacing: float
-    seed: int = 0
-
-    def __post_init__(self):
-        DensityTask(self.family, self.index, self.seed)
-        _set_whole_numbers(self, "index", "seed")
-        object.__setattr__(self, "spacing", as_number(self.spacing, "spacing", above=0))
 
 
 @dataclass(frozen=True)
@@ -142,16 +124,10 @@ def measure_density(task: DensityTask) -> dict:
     codes = DensityFlow(density).encode(x)
     finer = DensityFlow(density, tolerance=1e-11, nodes=320).encode(x[:200])
 
-    rough = DensityFlow(density, tolerance=1e-6)
-    grid: list[tuple[Tensor, Tensor]] = []
-
-    def on_grid(z: Tensor) -> tuple[Tensor, Tensor]:
-        ends, jacobians = rough.decode_with_jacobian(z)
-        grid.append((z, jacobians))
-        return ends, jacobians
-
-    population = rearrange(on_grid, spacing=_SPACING[task.family], reach=_REACH)
-    latents, jacobians = grid[0]
+    spacing = _SPACING[task.family]
+    line = torch.arange(-_REACH + spacing / 2, _REACH, spacing, dtype=torch.float64)
+    latents = torch.cartesian_prod(line, line)
+    jacobians = DensityFlow(density, tolerance=1e-6).decode_with_jacobian(latents)[1]
     mass = torch.exp(-(latents**2).sum(1) / 2)
     mass = mass / mass.sum()
     likely = latents.norm(dim=1) < 3
@@ -167,18 +143,8 @@ def measure_density(task: DensityTask) -> dict:
         **_sample_columns(x, codes),
         **_jacobian_columns(jacobians, mass),
         **_certificate_columns(certificate),
-        "population": population.relative_excess,
         "map_error": float((finer - codes[:200]).square().sum(1).mean().sqrt()),
     }
-
-
-def measure_population(task: PopulationTask) -> dict:
-    """The column ``population`` of one random density with another spacing of the grid."""
-    require_type(task, PopulationTask, "task", "a PopulationTask")
-    density, _ = DensityTask(task.family, task.index, task.seed).law()
-    flow = DensityFlow(density, tolerance=1e-6)
-    finer = rearrange(flow.decode_with_jacobian, spacing=task.spacing, reach=_REACH)
-    return {"population_finer": finer.relative_excess}
 
 
 def measure_bracket(task: BracketTask) -> dict:
