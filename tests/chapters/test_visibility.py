@@ -19,16 +19,13 @@ from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
 from diffot.laws.densities import QuarticMixture, random_density
 from diffot.laws.mixtures import GaussianMixture
+from diffot.laws.toy import bent_pair
 from diffot.seeds import generator
 from diffot.transport.certificates import find_certificate
 from diffot.transport.rearrangement import rearrange
 
 # Its map folds.
-BENT = GaussianMixture(
-    [0.5, 0.5],
-    [[1.05, 0.54], [-1.05, -0.54]],
-    [[[0.49, -0.18], [-0.18, 0.08]], [[0.08, 0.20], [0.20, 0.59]]],
-)
+BENT = bent_pair()
 # As sharp as the random densities are.
 SMOOTH = GaussianMixture(
     [0.5, 0.5],

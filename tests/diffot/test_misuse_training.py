@@ -27,7 +27,7 @@ from diffot.learning.autoencoder import ConditionalVAE
 from diffot.learning.batches import Draws, Epochs
 from diffot.learning.kinds import AutoencoderRecipe, DenoiserRecipe, ProbeRecipe
 from diffot.learning.networks import MLP
-from diffot.learning.objectives import DenoisingLoss
+from diffot.learning.objectives import DenoisingLoss, FlowMatchingLoss
 from diffot.learning.runs import TrainingRun
 from diffot.learning.snapshots import Snapshots
 from diffot.learning.training import TrainConfig, TrainResult
@@ -92,6 +92,7 @@ USES = [
         DenoisingLoss,
         {"schedule": SCHEDULE, "prediction": "v", "label_dropout": 0.1},
     ),
+    Use(FlowMatchingLoss, {"group": 4}),
     Use(ProbeRecipe, {"train": SET, "validation": SET, "test": SET, "widths": (8, 8), **FIT}),
     Use(
         AutoencoderRecipe,

@@ -10,6 +10,9 @@ from misuse import Case, Use, check, expect, misuses
 
 from chapters.memorization import basins
 from chapters.random_densities import discretized, visibility
+from chapters.transport_methods.measurements import law_distance
+from chapters.transport_methods.methods import MethodTask
+from chapters.transport_methods.paths import crossing, own_time
 from diffot.denoisers.exact import ExactDenoiser
 from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
@@ -22,7 +25,7 @@ from diffot.transport import rearrangement
 from diffot.transport.assignment import optimal_assignment, relative_excess_cost, transport_cost
 from diffot.transport.bridges import EntropicMap, entropic_map, gaussian_bridge
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
-from diffot.transport.couplings import GaussianCoupling
+from diffot.transport.couplings import GaussianCoupling, gradient_rectified, rectified
 from diffot.transport.gaussian import affine_fit, composition_excess, gaussian_monge_map
 from diffot.transport.one_dimension import QuantileMap
 from diffot.transport.semidiscrete import (
@@ -47,6 +50,7 @@ EXACT = ExactDenoiser(LAW, schedules.linear(100))
 WEIGHTS = torch.full((2,), 0.5, dtype=torch.float64)
 NUMBERS = {"array", "list"}  # where numbers in any form are taken
 LOOSE = NUMBERS | {"integers"}
+FOLDED = GaussianCoupling.of_map(EYE, -WIDE)
 LEVELS = {"alpha": {"list", "array", "vector"}, "sigma": {"list", "array", "vector"}}
 
 
@@ -284,6 +288,21 @@ CASES = [
         )
     ),
     Case(partial(composition_excess, EYE, torch.eye(3)), "(3, 3)"),
+    Case(partial(GaussianCoupling, EYE, WIDE, 9 * EYE), "cross is too large"),
+    Case(partial(GaussianCoupling, EYE, torch.eye(3).double(), EYE), "(3, 3)"),
+    Case(partial(rectified, FOLDED), "singular covariance", "folded"),
+    Case(partial(gradient_rectified, FOLDED), "singular covariance", "folded-gradient"),
+    Case(partial(rectified, FOLDED, -1.0), "epsilon", "negative-noise"),
+    Case(partial(entropic_map, X, Y, 0.0), "epsilon", "no-noise"),
+    Case(partial(entropic_map, X, Y, -1.0), "epsilon", "negative"),
+    Case(partial(entropic_map, X, Y[:, :1], 1.0), "same dimension", "other-dimension"),
+    Case(partial(gaussian_bridge, EYE, WIDE, 0.0), "epsilon", "bridge-without-noise"),
+    Case(partial(law_distance, X, Y[:3]), "(3, 2)", "unequal-samples"),
+    Case(partial(MethodTask, "V", "entropic", 0, 0), "above 0", "task-epsilon"),
+    Case(partial(MethodTask, "V", "minibatch", 1024, 0), "divides", "task-batch"),
+    Case(partial(MethodTask, "V", "reflow", 1.5, 0), "whole number", "task-rounds"),
+    Case(partial(crossing, LAW, 0.5), "flow", "crossing-law"),
+    Case(partial(own_time, EXACT, X, 0.1, 0.05), "last", "backwards"),
     Case(partial(transport_cost, X, Y, 0), "order is 0"),
     Case(partial(transport_cost, FAR, -FAR), "larger unit of length"),
     Case(partial(relative_excess_cost, X, Y, Y[:1]), "optimal (1, 2)"),

@@ -28,18 +28,8 @@ _COARSE = {"spacing": 0.3, "cells": 20}  # of the searches
 # of laws whose flow takes long
 _TOLERANCE = {"Low2DSCurve": 1e-6}
 
-
-def bent() -> GaussianMixture:
-    """The V: two Gaussians of equal weight, nearly mirror images of each other."""
-    return GaussianMixture(
-        [0.5, 0.5],
-        [[1.05, 0.54], [-1.05, -0.54]],
-        [[[0.49, -0.18], [-0.18, 0.08]], [[0.08, 0.20], [0.20, 0.59]]],
-    )
-
-
 NAMED = {
-    "V": bent,
+    "V": toy.bent_pair,
     "Low2DASymMix": lambda: thesis_mixture("Low2DASymMix"),
     "Low2DSCurve": lambda: toy.s_curve_mixture(400),
 }

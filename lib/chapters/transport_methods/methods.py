@@ -19,14 +19,15 @@ from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
 from diffot.flows.maps import Map
 from diffot.flows.sampled import SampledMap
+from diffot.laws import toy
 from diffot.laws.densities import random_density
 from diffot.laws.law import Law
 from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.laws.points import PointSet
-from diffot.laws.toy import s_curve_mixture
 from diffot.learning import networks
 from diffot.learning.batches import Draws
 from diffot.learning.objectives import FlowMatchingLoss
+from diffot.learning.recipes import SILU_MLP
 from diffot.learning.training import TrainConfig, train
 from diffot.processes.schedules import Rectified
 from diffot.samplers.higher_order import heun
@@ -35,24 +36,11 @@ from diffot.transport.bridges import entropic_map
 from diffot.transport.semidiscrete import optimal_diagram
 
 LAWS: dict[str, Callable[[], Law]] = {
-    # the counterexample of chapter V.1
-    "V": lambda: GaussianMixture(
-        [0.5, 0.5],
-        [[1.05, 0.54], [-1.05, -0.54]],
-        [[[0.49, -0.18], [-0.18, 0.08]], [[0.08, 0.20], [0.20, 0.59]]],
-    ),
+    "V": toy.bent_pair,
     "Low2DASymMix": lambda: thesis_mixture("Low2DASymMix"),
-    "S-curve": lambda: s_curve_mixture(60),
+    "S-curve": lambda: toy.s_curve_mixture(60),
     # the density of chapter K.1 whose excess is the largest
     "density": lambda: random_density("compact", generator(0, "compact density 36")),
-}
-NETWORK = {
-    "class": "MLP",
-    "dim": 2,
-    "widths": [128, 128, 128],
-    "activation": "silu",
-    "frequencies": 4,
-    "input_scale": 0.5,
 }
 BATCH, RATE, AVERAGE = 512, 2e-3, 0.99  # size; learning rate at its highest; decay of the average
 SAMPLER_STEPS = 20  # of Heun's method
@@ -188,7 +176,7 @@ def trained(
         group: as in :class:`~diffot.learning.objectives.FlowMatchingLoss`.
     """
     result = train(
-        networks.build(NETWORK, task.seed),
+        networks.build(SILU_MLP, task.seed),
         Draws(draw),
         FlowMatchingLoss(group),
         TrainConfig(task.iterations, BATCH, RATE, decay="cosine", ema=AVERAGE),

@@ -175,8 +175,8 @@ class FlowMatchingLoss(DenoisingLoss):
 
     Args:
         group: number of pairs in a batch among which the latents are dealt out anew, so that
-            the mean squared distance is least (Pooladian et al. 2023, section 4; Tong et al.
-            2024, section 4.2); it must divide the size of the batch. With 1 the pairs are left
+            the mean squared distance is least (Pooladian et al. 2023; Tong et al. 2024);
+            it must divide the size of the batch. With 1 the pairs are left
             as they are.
 
     Raises:

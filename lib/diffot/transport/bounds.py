@@ -70,8 +70,12 @@ def excess_bounds(
     the same spacing, which lie between its nodes; the bounds are means over these two. Mass
     outside the disk of radius ``reach`` is left out: 2e-8 for 6, 7e-10 for 6.5. The quadratures
     see features of the map down to their spacing; where modes of the data are separated, so that
-    the map is steeper than that, their errors say so. Modes that are narrower than a cell of the
-    potential make the upper bound wide, but not wrong.
+    the map is steeper than that, their errors grow, and may still be too small. Modes that are
+    narrower than a cell of the potential make the upper bound wide, but not wrong.
+
+    Errors are estimates, and blind in one case: the two grids are reflections of each other at
+    the origin, so that for a map with that symmetry both quadratures agree and the errors read
+    zero. Then, and where the map is steep, compare two spacings.
 
     In other dimensions there is no such bracket here: a conjugate has to be a maximum over all
     points. :class:`~diffot.transport.potentials.Potential` is for the plane.

@@ -3,7 +3,7 @@ r"""Entropic optimal transport: the Schrödinger bridge and its maps.
 Among the couplings of two laws, the entropic one of noise :math:`\epsilon` minimizes
 :math:`E\|X_0 - X_1\|^2 / 2 + \epsilon\, \mathrm{KL}(\,\cdot\,\|\,\text{independent})`. It is the
 law of start and end of the Brownian motion of variance :math:`\epsilon` that is told to have
-these two laws (Léonard 2014).
+these two laws (Shi et al. 2023).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from diffot.flows.exact import ExactFlow
 from diffot.laws.mixtures import GaussianMixture
+from diffot.laws.toy import bent_pair
 from diffot.transport.assignment import relative_excess_cost
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
 
@@ -80,11 +81,7 @@ def test_no_certificate_for_product_laws(seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_certificate_and_an_excess_for_two_bent_gaussians(seed):
-    law = GaussianMixture(
-        [0.5, 0.5],
-        [[1.05, 0.54], [-1.05, -0.54]],
-        [[[0.49, -0.18], [-0.18, 0.08]], [[0.08, 0.20], [0.20, 0.59]]],
-    )
+    law = bent_pair()
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn(20, 2, dtype=torch.float64, generator=generator)
     assert find(law, latents).accepted

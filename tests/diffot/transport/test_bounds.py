@@ -9,17 +9,14 @@ from scipy import stats
 
 from diffot.flows.exact import ExactFlow
 from diffot.laws.mixtures import GaussianMixture
+from diffot.laws.toy import bent_pair
 from diffot.transport import bounds
 from diffot.transport.bounds import excess_bounds
 from diffot.transport.gaussian import gaussian_monge_map
 from diffot.transport.nodes import nodes
 from diffot.transport.surfaces import Surface
 
-BENT = GaussianMixture(
-    [0.5, 0.5],
-    [[1.05, 0.54], [-1.05, -0.54]],
-    [[[0.49, -0.18], [-0.18, 0.08]], [[0.08, 0.20], [0.20, 0.59]]],
-)
+BENT = bent_pair()
 ROUND = GaussianMixture(
     [0.4, 0.6], [[0.8, 0.3], [-0.5, 0.1]], [[[0.5, 0.1], [0.1, 0.6]], [[0.7, -0.2], [-0.2, 0.4]]]
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, linalg, optimize, stats
 
 from diffot.laws.mixtures import GaussianMixture, equal_mixture, thesis_mixture
+from diffot.laws.toy import bent_pair
 from diffot.transport.assignment import relative_excess_cost
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
 from diffot.transport.gaussian import AffineMap, composition_excess, gaussian_monge_map
@@ -24,11 +25,7 @@ UNEVEN_1D = GaussianMixture(
     torch.tensor([[-1.0], [0.5], [2.0]]),
     torch.tensor([[[0.3]], [[0.09]], [[1.5]]]),
 )
-BENT_2D = GaussianMixture(
-    torch.tensor([0.5, 0.5], dtype=torch.float64),
-    torch.tensor([[1.05, 0.54], [-1.05, -0.54]]),
-    torch.tensor([[[0.49, -0.18], [-0.18, 0.08]], [[0.08, 0.20], [0.20, 0.59]]]),
-)
+BENT_2D = bent_pair()
 
 
 def normal(n: int, d: int, seed: int = 0) -> torch.Tensor:

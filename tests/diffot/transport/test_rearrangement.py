@@ -5,15 +5,12 @@ import torch
 from diffot.flows.exact import ExactFlow
 from diffot.laws import mixtures
 from diffot.laws.mixtures import GaussianMixture
+from diffot.laws.toy import bent_pair
 from diffot.transport import rearrangement
 from diffot.transport.assignment import relative_excess_cost, transport_cost
 from diffot.transport.rearrangement import rearrange
 
-BENT = GaussianMixture(
-    [0.5, 0.5],
-    [[1.05, 0.54], [-1.05, -0.54]],
-    [[[0.49, -0.18], [-0.18, 0.08]], [[0.08, 0.20], [0.20, 0.59]]],
-)
+BENT = bent_pair()
 
 
 def decoder(law):
