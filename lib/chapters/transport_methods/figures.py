@@ -65,10 +65,12 @@ def excess_against_law(ax: Axes, dots: pd.DataFrame, floor: tuple[float, float])
         errors = group[["gap_error", "sampled_error"]].fillna(0)
         ax.errorbar(group.gap, 100 * group.sampled, 100 * errors.sampled_error, errors.gap_error,
                     fmt="none", ecolor=COLORS[name], elinewidth=1)  # fmt: skip
-        ax.scatter(group.gap, 100 * group.sampled, color=COLORS[name], s=48,
+        ax.scatter(group.gap, 100 * group.sampled, color=COLORS[name], s=40,
                    marker=MARKERS[name], label=name, zorder=3, clip_on=False)  # fmt: skip
         ax.vlines(group.gap, 100 * group.lower, 100 * group.upper,
                   color=COLORS[name], lw=4, alpha=0.5)  # fmt: skip
+        ax.scatter(group.gap, 50 * (group.lower + group.upper), color=COLORS[name],
+                   marker="_", s=50, lw=1.5)  # fmt: skip
     for _, dot in dots[dots.label != ""].iterrows():
         ax.annotate(dot.label, (dot.gap, 100 * dot.sampled), (0, 7),
                     textcoords="offset points", fontsize="x-small", ha="center")  # fmt: skip

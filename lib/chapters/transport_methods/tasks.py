@@ -10,6 +10,7 @@ SEEDS = 5  # of what is trained
 SAMPLES = 3  # of what is computed from a sample
 EPSILONS = (1.0, 0.3, 0.1)
 BRIDGES = (1.0, 0.3)  # noise of those on the V; their networks are trained in short turns
+BRIDGE_SEEDS = 3
 TURN = 400
 CONVEX = ("V",)  # laws of the convex networks
 CONVEX_POINTS, CONVEX_STEPS = 4000, 2000
@@ -41,7 +42,7 @@ def comparison() -> list[MethodTask]:
     bridges = [
         MethodTask("V", "bridge", epsilon, seed, iterations=TURN)
         for epsilon in BRIDGES
-        for seed in range(SEEDS)
+        for seed in range(BRIDGE_SEEDS)
     ]
     convex = [
         MethodTask(law, "convex network", CONVEX_POINTS, seed, iterations=CONVEX_STEPS)
