@@ -24,16 +24,18 @@ class OptimalMapTask:
     Args:
         spacing, cells: see :func:`~diffot.transport.bounds.excess_bounds`.
         n: number of latents from N(0, I). seed: of these.
+        components: of the mixture that stands for the S-curve.
     """
 
     spacing: float
     cells: int
     n: int
     seed: int = 0
+    components: int = 400
 
     def __post_init__(self):
         object.__setattr__(self, "spacing", as_number(self.spacing, "spacing", above=0))
-        for name, least in (("cells", 8), ("n", 2), ("seed", 0)):
+        for name, least in (("cells", 8), ("n", 2), ("seed", 0), ("components", 1)):
             object.__setattr__(self, name, as_whole_number(getattr(self, name), name, least))
 
 
@@ -47,7 +49,7 @@ def measure_distances(task: OptimalMapTask) -> dict[str, float]:
         ``lower`` and ``upper``, each with its numerical error: bounds of the flow's excess.
     """
     require_type(task, OptimalMapTask, "task", "an OptimalMapTask")
-    law = toy.s_curve_mixture()
+    law = toy.s_curve_mixture(task.components)
     flow = ExactFlow(law, 1e-6)
     bracket = excess_bounds(flow, task.spacing, task.cells, splits=_SPLITS)
     draws = generator(task.seed, "latents of the optimal map")
