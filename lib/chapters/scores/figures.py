@@ -41,7 +41,7 @@ def falling_losses(
             least = -(1 / (1 + sigma**2) + 1 / sigma**2) / 2
             ax.axhline(least, color=color, lw=1, ls="--", zorder=0)
     ax.set_yscale("symlog", linthresh=1)
-    ax.set(xlabel="step of training", ylabel="mean loss")
+    ax.set(xlabel="step of training", ylabel="mean loss", ylim=(None, -1))
     ax.legend(title="noise", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
