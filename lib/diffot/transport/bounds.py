@@ -28,8 +28,8 @@ from diffot.transport.pieces import inverse_roots
 from diffot.transport.potentials import Potential
 from diffot.transport.surfaces import DEGREE, Surface
 
-# Of the grids for evaluation, in cells. No reflection or exchange of the axes maps one to another,
-# and none has nodes on an axis, where maps of symmetric laws jump.
+# Of the grids for evaluation, in cells. No reflection or exchange of the axes maps one to
+# another, and none has nodes on an axis, where maps of symmetric laws jump.
 _OFFSETS = ((0.95, 0.7), (0.35, 0.95), (0.58, 0.55))
 _COARSER = 2.4  # cells of stream functions, in spacings of the nodes, which have to resolve them
 _RIDGE = 1e-8  # of the fields' linear system
