@@ -100,16 +100,15 @@ def excess_against_asymmetry(
     asymmetry: Sequence[float],
     excess: Sequence[float],
     floor: float,
-    brackets: Sequence[tuple[float, float]] = (),
+    bounds: Sequence[float] = (),
     average: str = "median",
 ) -> None:
     """Sampled excess of many laws against their asymmetry, both logarithmic; what lies below
-    ``floor`` (zero to rounding) is drawn on it with open markers. ``brackets`` are bounds on the
-    excesses of the maps themselves; ``average`` says which one the asymmetry is."""
-    if len(brackets):
-        low, high = np.maximum(np.transpose(brackets), floor)
-        ax.vlines(asymmetry, low, high, color=MAPS["optimal"], lw=2.5, alpha=0.8,
-                  label="the map itself: lower to upper bound")  # fmt: skip
+    ``floor`` (zero to rounding) is drawn on it with open markers. ``bounds`` are the excesses of
+    the maps themselves, from below; ``average`` says which one the asymmetry is."""
+    if len(bounds):
+        ax.scatter(asymmetry, bounds, marker="_", color=MAPS["optimal"], s=30, lw=1.2,
+                   label="the map itself, at least")  # fmt: skip
     seen = [e > floor for e in excess]
     for wanted, face in ((True, EXACT), (False, "white")):
         pairs = [(a, max(e, floor)) for a, e, s in zip(asymmetry, excess, seen) if s == wanted]
