@@ -21,15 +21,14 @@ from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
 from diffot.flows.maps import Map
 from diffot.flows.sampled import SampledMap
-from diffot.laws import toy
+from diffot.laws import examples, toy
 from diffot.laws.densities import random_density
 from diffot.laws.law import Law
 from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.laws.points import PointSet
-from diffot.learning import networks
+from diffot.learning import networks, recipes
 from diffot.learning.batches import Draws
 from diffot.learning.objectives import FlowMatchingLoss
-from diffot.learning.recipes import SILU_MLP
 from diffot.learning.training import TrainConfig, train
 from diffot.processes.schedules import Rectified
 from diffot.samplers.higher_order import heun
@@ -38,12 +37,13 @@ from diffot.transport.bridges import entropic_map
 from diffot.transport.semidiscrete import optimal_diagram
 
 LAWS: dict[str, Callable[[], Law]] = {
-    "V": toy.bent_pair,
+    "V": examples.bent_pair,
     "Low2DASymMix": lambda: thesis_mixture("Low2DASymMix"),
     "S-curve": lambda: toy.s_curve_mixture(60),
     # the density of chapter K.1 whose excess is the largest
     "density": lambda: random_density("compact", generator(0, "compact density 36")),
 }
+NETWORK = recipes.config("Low2DASymMixSiLU").network
 BATCH, RATE, AVERAGE = 512, 2e-3, 0.99  # size; learning rate at its highest; decay of the average
 SAMPLER_STEPS = 20  # of Heun's method
 PAIRS = 20_000  # of latents and points that a round of reflow is trained on
@@ -174,7 +174,7 @@ def bridge(task: MethodTask) -> Iterator[Made]:
     Markovian fitting after it. Their noise is the same for all."""
     law, start = LAWS[task.law](), time.process_time()
     fitting = FittingConfig(task.setting, BRIDGE_ROUNDS, BRIDGE_PAIRS, _training(task.iterations))
-    sides = tuple(networks.build(SILU_MLP, 2 * task.seed + k) for k in (0, 1))
+    sides = tuple(networks.build(NETWORK, 2 * task.seed + k) for k in (0, 1))
     draws = task.draws("fitting of the bridge")
     for process in fitted(sides, (_latents, law.sample), fitting, draws):
         yield Made(BridgeEnds(process, task.seed), time.process_time() - start)
@@ -214,7 +214,7 @@ def trained(
         group: as in :class:`~diffot.learning.objectives.FlowMatchingLoss`.
     """
     result = train(
-        networks.build(SILU_MLP, task.seed),
+        networks.build(NETWORK, task.seed),
         Draws(draw),
         FlowMatchingLoss(group),
         _training(task.iterations),
