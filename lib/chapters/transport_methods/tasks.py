@@ -19,7 +19,7 @@ SMALL_GROUP = 16
 POINTS = 500  # of the semi-discrete transport
 ROUNDS = 3  # of reflow on the V; elsewhere one
 BRACKETED = ("V", "density")  # laws whose flow has an excess that the grid resolves
-BRACKET_SEEDS = SEEDS
+BRACKET_SEEDS = 3
 
 
 SHORT = {
