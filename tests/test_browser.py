@@ -22,13 +22,15 @@ HTML = ROOT / "_build" / "html"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 PAGES = sorted(
-    str(path.relative_to(HTML)) for folder in ("book", "notebooks") for path in (HTML / folder).glob("*.html")
+    str(path.relative_to(HTML))
+    for folder in ("book", "notebooks")
+    for path in (HTML / folder).glob("*.html")
 )
 LEAST_TEXT = 8  # pixels
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None,
-    reason="no chromium; install it (on Debian: apt install chromium) or set CHROMIUM to its path",
+    reason="no chromium; on Debian: apt install chromium; or set CHROMIUM to the path of one",
 )
 
 
@@ -93,9 +95,9 @@ def sideways(page):
 
 
 def smallest_text():
-    """Inches of the smallest text that figures have."""
+    """Inches of the smallest text that figures have (a test of the sources says so)."""
     plots.use_style()
-    return matplotlib.rcParams["font.size"] * font_scalings["x-small"] / 72
+    return matplotlib.rcParams["font.size"] * font_scalings["small"] / 72
 
 
 def small_figures(page):
@@ -156,3 +158,9 @@ def test_formulas_are_drawn(visit):
     drawn = page.locator("mjx-container").count()
     assert drawn >= page.locator(".math").count() > 10
     assert page.locator("mjx-merror").count() == 0
+
+
+def test_no_figure_has_smaller_text():
+    for path in [*(ROOT / "lib").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]:
+        text = path.read_text(encoding="utf-8")
+        assert "x-small" not in text, f"{path.name} draws text that is small on the page"
