@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 PYTEST = [str(BIN / "pytest"), "--tb=short", "--durations=25"]
 NOTEBOOKS = "tests/test_all_notebooks.py"
+PAGES = ("tests/test_book.py", "tests/test_browser.py")
 FRESHNESS = f"{NOTEBOOKS}::test_outputs_are_fresh"
 
 # Parts run two processes at a time; one thread each keeps them out of each other's way.
@@ -20,11 +21,11 @@ PARTS = {
     "ruff: format": [str(BIN / "ruff"), "format", "--check", "."],
     "imports": [str(BIN / "lint-imports")],
     "freshness": [*PYTEST, FRESHNESS],
-    "unit tests": [*PYTEST, f"--ignore={NOTEBOOKS}", "--ignore=tests/test_book.py", "-n", "2"],
+    "unit tests": [*PYTEST, *[f"--ignore={path}" for path in (NOTEBOOKS, *PAGES)], "-n", "2"],
     "nbval": [*PYTEST, "--nbval", "notebooks", "-n", "2", "--dist", "loadfile"],
     "papermill": [*PYTEST, NOTEBOOKS, f"--deselect={FRESHNESS}", "-n", "2"],
     "book: build": ["make", "book"],
-    "book: check": [*PYTEST, "tests/test_book.py"],
+    "book: check": [*PYTEST, "-rs", *PAGES, "-n", "2"],
 }
 
 

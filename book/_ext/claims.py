@@ -1,15 +1,19 @@
 """Write the recorded claims into the book's pages.
 
-A line ``<!-- claims -->``, ``<!-- verdicts -->`` or ``<!-- rule -->`` of a page is replaced, when
-the page is read, by text made of ``data/results/*.json``, ``data/seeds.json`` and the rule in
-``bookkit.verdicts``. No number and no verdict on them is typed by hand, except verdicts that say
-so.
+A line ``<!-- claims -->``, ``<!-- verdicts -->``, ``<!-- chips -->`` or ``<!-- rule -->`` of a
+page is replaced, when the page is read, by text made of ``data/results/*.json``,
+``data/seeds.json`` and the rule in ``bookkit.verdicts``. No number and no verdict on them is
+typed by hand, except verdicts that say so. All records together lie in the built book as
+``_static/claims.json``.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -32,6 +36,7 @@ class Records:
 
 def setup(app: Sphinx) -> dict:
     app.connect("source-read", _fill)
+    app.connect("build-finished", _publish)
     return {"parallel_read_safe": True}
 
 
@@ -39,6 +44,7 @@ def _fill(app: Sphinx, docname: str, source: list[str]) -> None:
     writers = {
         "<!-- claims -->": claims_text,
         "<!-- verdicts -->": verdicts_text,
+        "<!-- chips -->": chips_text,
         "<!-- rule -->": lambda _: verdicts.rule(),
     }
     for mark, writer in writers.items():
@@ -49,6 +55,12 @@ def _fill(app: Sphinx, docname: str, source: list[str]) -> None:
             results = [json.loads(path.read_text()) for path in files]
             records = Records(json.loads(HYPOTHESES.read_text()), results, survey.read())
             source[0] = source[0].replace(mark, writer(records))
+
+
+def _publish(app: Sphinx, error: Exception | None) -> None:
+    if error is None and app.builder.format == "html":
+        records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+        Path(app.outdir, "_static", "claims.json").write_text(json.dumps(records, indent=1))
 
 
 def judgement(hypothesis: str, results: list[dict]) -> tuple[str, str] | None:
@@ -85,6 +97,18 @@ def verdicts_text(records: Records) -> str:
     return "\n".join(rows)
 
 
+def chips_text(records: Records) -> str:
+    """One line for each hypothesis: what is said, and the verdict in a word."""
+    rows = []
+    for name, entry in records.hypotheses.items():
+        judged = judgement(name, records.results)
+        verdict = judged[0] if judged else "not tested yet"
+        chip = f'<span class="chip chip-{verdict.replace(" ", "-")}">{verdict}</span>'
+        link = f'<a href="claims.html{_link(name)}">{name}</a>'
+        rows.append(f"<li>{chip}<span>{link}. {escape(entry['text'])}</span></li>")
+    return "\n".join(['<ul class="chips">', *rows, "</ul>"])
+
+
 def claims_text(records: Records) -> str:
     """All claims, by hypothesis; at the end those that bear on none."""
     parts = []
@@ -97,8 +121,18 @@ def claims_text(records: Records) -> str:
             parts.append(_table(name, records))
     parts.append("## Checks of the method")
     parts.append("These bear on no hypothesis, but the conclusions rest on them.")
-    parts.append(_table(None, records))
+    for result in records.results:
+        alone = replace(records, results=[result])
+        if any(claim["hypothesis"] is None for claim in result["claims"].values()):
+            parts += [f"### {_chapter(result['notebook'])}", _table(None, alone)]
     return "\n\n".join(parts)
+
+
+def _chapter(notebook: str) -> str:
+    """Short name of a chapter, e.g. ``V.1``, and the rest of its file's name in words."""
+    code, _, words = notebook.partition("_")
+    code = re.sub("^([A-Z])(?=[0-9])", r"\1.", code)
+    return f"{code} {words.replace('_', ' ')}"
 
 
 def _table(hypothesis: str | None, records: Records) -> str:

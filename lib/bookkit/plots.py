@@ -139,6 +139,8 @@ def panel_grid(
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
     for ax, letter, title in zip(axes.flat, "abcdefgh", titles):
         ax.set_title(f"({letter}) {title}", loc="left", fontsize="small")
+    for ax in axes.flat[len(titles) :]:
+        ax.axis("off")
     return figure, list(axes.flat)
 
 
@@ -178,8 +180,8 @@ def image_rows(ax: Axes, rows: Mapping[str, Tensor], above: Sequence[str] = ()) 
     tiles = [mosaic(images, columns) for images in rows.values()]
     picture(ax, np.concatenate([np.broadcast_to(t, (*t.shape[:2], 3)) for t in tiles]))
     height, width = tiles[0].shape[:2]
-    ax.set_yticks((np.arange(len(rows)) + 0.5) * height, list(rows), fontsize="x-small")
-    ax.set_xticks((np.arange(len(above)) + 0.5) * width / columns, above, fontsize="x-small")
+    ax.set_yticks((np.arange(len(rows)) + 0.5) * height, list(rows), fontsize="small")
+    ax.set_xticks((np.arange(len(above)) + 0.5) * width / columns, above, fontsize="small")
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
 
 

@@ -101,3 +101,18 @@ def test_pages_are_filled_and_depend_on_the_records(monkeypatch, records):
     assert source[0] == f"before\n{rule()}\nafter"
     assert str(page.SEEDS) in noted and str(page.HYPOTHESES) in noted
     assert page._fill(app, "book/other", ["<!-- nothing -->"]) is None
+
+
+def test_a_chip_has_the_verdict_in_a_word(records):
+    lines = page.chips_text(records).splitlines()
+    assert len(lines) == 2 + len(HYPOTHESES)
+    assert '<span class="chip chip-holds-approximately">holds approximately</span>' in lines[1]
+    assert '<a href="claims.html#hypothesis-1">' in lines[1] and "Near goes to near." in lines[1]
+    assert "chip-not-tested-yet" in lines[2]
+
+
+def test_checks_of_the_method_are_grouped_by_chapter(records):
+    text = page.claims_text(records)
+    assert text.index("## Checks of the method") < text.index("### A a") < text.index("`A.y`")
+    assert page._chapter("V1_flow_versus") == "V.1 flow versus"
+    assert "### B" not in text  # all its claims bear on a hypothesis

@@ -45,7 +45,7 @@ def named_points(ax: Axes, points: Mapping[str, tuple[Tensor, str, str]]) -> Non
     """Single points with a legend: name to (point of shape (2,), color, marker)."""
     for name, (point, color, marker) in points.items():
         ax.plot(*point, marker, color=color, ms=8, mec="white", mew=0.7, label=name, ls="none")
-    ax.legend(fontsize="x-small", loc="lower right", handletextpad=0.1, borderpad=0.1)
+    ax.legend(fontsize="small", loc="lower right", handletextpad=0.1, borderpad=0.1)
 
 
 def guides(ax: Axes, x: Sequence[float] = (), y: Sequence[float] = ()) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from bookkit.plots import EXACT, KINDS, MODES, PRIOR, plane
@@ -21,6 +23,18 @@ def scatter_map(ax: Axes, z: Tensor, x: Tensor, modes: Tensor, reach: float) -> 
     ax.scatter(*z.T, c=colors, s=2, lw=0, rasterized=True)
     ax.scatter(*x.T, c=colors, s=2, lw=0, rasterized=True)
     plane(ax, reach)
+
+
+def on_the_way(x: Tensor, modes: Tensor, reach: float) -> Figure:
+    """Points on their way to the data, in the color of the mode that each will reach.
+
+    Args:
+        x: shape (n, 2). modes: shape (n,).
+    """
+    figure, ax = plt.subplots(figsize=(4.2, 4.2))
+    ax.scatter(*x.T, c=[MODES[k] for k in modes.tolist()], s=6, lw=0)
+    plane(ax, reach)
+    return figure
 
 
 def basins(ax: Axes, grid: Tensor, modes: Tensor, cells: Sequence[Tensor], reach: float) -> None:

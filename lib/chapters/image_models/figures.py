@@ -47,7 +47,7 @@ def captioned_images(
         ax.axis("off")
     for ax, image, caption in zip(axes.flat, images, captions):
         picture(ax, mosaic(image[None], 1))
-        ax.set_xlabel(caption, fontsize=7, labelpad=1)
+        ax.set_xlabel(caption, fontsize="small", labelpad=1)
     return figure
 
 

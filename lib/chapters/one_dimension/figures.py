@@ -108,7 +108,7 @@ def map_lines(ax: Axes, z: Tensor, lines: Mapping[str, tuple[Tensor, dict]], yla
         ax.plot(z, values, label=name, **style)
     ax.axhline(0, color="0.8", lw=0.8, zorder=0)
     ax.set(xlabel="latent $z$ (standard deviations)", ylabel=ylabel)
-    ax.legend(fontsize="x-small", handlelength=1.8)
+    ax.legend(fontsize="small", handlelength=1.8)
 
 
 def stretch_small(ax: Axes, small: float, ticks: Sequence[float]) -> None:

@@ -20,7 +20,7 @@ def density(ax: Axes, x: Tensor, y: Tensor, values: Tensor) -> None:
     """
     ax.pcolormesh(x, y, values.T, cmap="Greys", shading="nearest", rasterized=True)
     ax.set(aspect="equal", xticks=[-4, 0, 4], yticks=[-4, 0, 4])
-    ax.tick_params(labelsize="x-small")
+    ax.tick_params(labelsize="small")
 
 
 def cost_against_optimal(ax: Axes, costs: Mapping[str, tuple[Sequence, Sequence]]) -> None:
@@ -42,7 +42,7 @@ def error_histogram(ax: Axes, errors: Mapping[str, Sequence[float]], lowest: int
         counts += [sum(10.0**k < v <= 10.0 ** (k + 1) for v in values) for k in decades]
         places = [k + 0.5 + 0.4 * (i - 0.5) for k in (lowest - 2, *decades)]
         bars = ax.bar(places, counts, width=0.38, color=FAMILIES[name], label=name)
-        ax.bar_label(bars, [str(c) if c else "" for c in counts], fontsize="x-small")
+        ax.bar_label(bars, [str(c) if c else "" for c in counts], fontsize="small")
     names = ["0", *[rf"$10^{{{k}}}$" for k in (*decades, -1)]]
     ax.set_xticks([lowest - 1.5, *decades, -1], names, fontsize="small")
     ax.axvline(lowest - 0.5, color="0.8", lw=0.8)

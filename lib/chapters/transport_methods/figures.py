@@ -73,7 +73,7 @@ def excess_against_law(ax: Axes, dots: pd.DataFrame, floor: tuple[float, float])
                    marker="_", s=50, lw=1.5)  # fmt: skip
     for _, dot in dots[dots.label != ""].iterrows():
         ax.annotate(dot.label, (dot.gap, 100 * dot.sampled), (0, 7),
-                    textcoords="offset points", fontsize="x-small", ha="center")  # fmt: skip
+                    textcoords="offset points", fontsize="small", ha="center")  # fmt: skip
     ax.set(xlabel="W₂ from the law, beyond the exact flow", ylabel="excess (percent)")
     if 100 * dots.sampled.max() > 2 * LINEAR:
         ax.set_yscale("symlog", linthresh=LINEAR, linscale=2)
