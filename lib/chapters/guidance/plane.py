@@ -35,6 +35,7 @@ FAR = 5.0  # standard deviations of a mode: a point further from all of them is 
 TOLERANCE = 1e-6  # of the flows
 _COARSE = 1e-5  # of flows whose velocity jumps
 _REACH = 8.0  # standard deviations of the widest mode around all of them, for quadratures
+_SPLITS = 3  # of cells over which a guided flow tears the latents apart, see excess_bounds
 
 
 def _overlapping() -> GaussianMixture:
@@ -298,7 +299,7 @@ def measure_bracket(task: BracketTask) -> dict[str, float]:
     from both sides, with its numerical errors."""
     require_type(task, BracketTask, "task", "a BracketTask")
     flow = condition(task.condition).flow(task.weight)
-    bracket = excess_bounds(flow, task.spacing, task.cells)
+    bracket = excess_bounds(flow, task.spacing, task.cells, splits=_SPLITS)
     return {
         "cost": bracket.cost,
         **columns("lower", bracket.lower),
