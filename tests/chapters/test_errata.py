@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chapters.errata import guidance
+from chapters.errata import guidance, thesis
 from diffot.paths import ROOT
 
 APPROXIMATE = {"9.7"}
@@ -28,3 +28,17 @@ def test_every_row_of_the_page_names_its_function():
     named = re.findall(r"^\| (?:\((9\.\d+)\)|(after) \((9\.\d+)\)).*`(\w+)` \|$", page, re.M)
     rows = {place or f"{after} {later}": function for place, after, later, function in named}
     assert rows == {place: check.__name__ for place, check in guidance.CHECKS.items()}
+
+
+@pytest.mark.parametrize("place", thesis.CHECKS)
+def test_the_corrected_formula_of_the_thesis_holds_and_the_printed_one_does_not(place):
+    errors = thesis.CHECKS[place]()
+    assert errors.corrected < 1e-9
+    assert errors.printed > 0.02
+
+
+def test_every_row_of_the_thesis_names_its_function():
+    page = (ROOT / "book" / "errata.md").read_text(encoding="utf-8")
+    section = page.split("## The thesis\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+?) \| (?!Printed).*`(\w+)` \|$", section, re.M)
+    assert dict(rows) == {place: check.__name__ for place, check in thesis.CHECKS.items()}
