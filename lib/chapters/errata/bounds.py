@@ -67,10 +67,10 @@ class _Model:
 
 
 def sign_of_the_constant() -> Errors:
-    r"""(16.10), for the flow: where the differential equation is solved from T to 0, the condition
-    is :math:`-(g_t(x) - g_t(y)) \cdot (x - y) \le L_t \|x - y\|^2`; printed is no minus. By how
-    much W2 is above the bound (16.17). (With the plus it is right for the other sign of (16.13),
-    and both hold if L bounds the absolute value.)"""
+    r"""(16.10), for the flow: where the differential equation is solved from T to 0, the
+    condition is :math:`-(g_t(x) - g_t(y)) \cdot (x - y) \le L_t \|x - y\|^2`; printed is no
+    minus. By how much W2 is above the bound (16.17). (With the plus it is right for the other
+    sign of (16.13), and both hold if L bounds the absolute value.)"""
     model = _Model(4.0, 1.2, 0.2, _FLOW)
     return Errors(*(_excess(model, sign) for sign in (1, -1)))
 
@@ -84,9 +84,9 @@ def bound_for_the_diffusion() -> Errors:
 
 
 def factor_of_the_score() -> Errors:
-    r"""Section 16.4: with the drifts of the flow (16.20) has the factor :math:`g_t^2 / 2`; printed
-    is that it becomes (16.1), with :math:`g_t^2`. Difference of the integral from that of (16.20),
-    where the mean square of the difference of both drifts is taken by quadrature."""
+    r"""Section 16.4: with the drifts of the flow (16.20) has the factor :math:`g_t^2 / 2`;
+    printed is that it becomes (16.1), with :math:`g_t^2`. Difference of the integral from that of
+    (16.20), where the mean square of the difference of both drifts is taken by quadrature."""
     model = _Model(4.0, 1.2, 0.2, _FLOW)
     nodes, weight = chain.normal_rule(20)
     weights = _growth(model, -1)
@@ -123,9 +123,9 @@ def second_argument() -> Errors:
 
 
 def rate_of_the_distance() -> Errors:
-    r"""(16.14): what changes is :math:`\tilde W_2`, and :math:`\tilde W_2` is what L is multiplied
-    by; printed is the square of both. Largest amount, over time, by which the inequality fails,
-    for a model whose error is large; equality is possible, and rounding is left out."""
+    r"""(16.14): what changes is :math:`\tilde W_2`, and :math:`\tilde W_2` is what L is
+    multiplied by; printed is the square of both. Largest amount, over time, by which the
+    inequality fails, for a model whose error is large; equality is possible, and rounding is left out."""
     model = _Model(4.0, 1.2, 2.0, _FLOW)
     drawn = model.drawn()
     excess = []

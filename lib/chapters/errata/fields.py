@@ -34,8 +34,8 @@ def equation_for_the_field() -> Errors:
 
 
 def equation_of_continuity() -> Errors:
-    r"""(12.9): what changes in time is p; printed is :math:`\log p`. Largest difference of the two
-    sides over x."""
+    r"""(12.9): what changes in time is p; printed is :math:`\log p`. Largest difference of the
+    two sides over x."""
     x, t = _points()
     right = -_along_x(_flux, x, t)
     rates = (_along_t(function, x, t) for function in (_log_density, _density))
@@ -53,8 +53,8 @@ def partial_derivative() -> Errors:
 
 
 def normalization() -> Errors:
-    r"""(14.6): the integral of :math:`u_1` is over :math:`x_t`; printed is over t. Difference from
-    1, over x at t = 0.8, and over t from 0 to 10 at x = 0.7, by quadrature."""
+    r"""(14.6): the integral of :math:`u_1` is over :math:`x_t`; printed is over t. Difference
+    from 1, over x at t = 0.8, and over t from 0 to 10 at x = 0.7, by quadrature."""
 
     def density(x: float, t: float) -> float:
         return float(_density(*torch.tensor([x, t], dtype=torch.float64)))
@@ -65,8 +65,8 @@ def normalization() -> Errors:
 
 
 def radius_of_the_prior() -> Errors:
-    r"""After (13.5): the law of the radius is :math:`r^{d-1} (r^2 + T^2)^{-(d+1)/2}`; printed is no
-    minus. Difference of the logarithm of its ratio at 20 and 60 from that of the law of
+    r"""After (13.5): the law of the radius is :math:`r^{d-1} (r^2 + T^2)^{-(d+1)/2}`; printed is
+    no minus. Difference of the logarithm of its ratio at 20 and 60 from that of the law of
     :math:`T \tan\theta`, where a direction that is uniform in d + 1 dimensions has the angle
     :math:`\theta` to the last axis and so :math:`\sin^2\theta \sim \mathrm{Beta}(d/2, 1/2)`,
     for d = 3 and T = 40."""

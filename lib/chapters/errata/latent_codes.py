@@ -18,10 +18,10 @@ from chapters.errata.guidance import Errors, law
 
 
 def score_of_a_noise_predictor() -> Errors:
-    r"""(3): the score is :math:`-\epsilon_\theta / \sqrt{1 - \bar\alpha_t}`; printed is without the
-    minus. Largest difference, over x_t, from the gradient of the logarithm of the density, for two
-    classes on a line; :math:`\epsilon_\theta` is the mean of the noise by Bayes' rule on a
-    grid."""
+    r"""(3): the score is :math:`-\epsilon_\theta / \sqrt{1 - \bar\alpha_t}`; printed is without
+    the minus. Largest difference, over x_t, from the gradient of the logarithm of the density,
+    for two classes on a line; :math:`\epsilon_\theta` is the mean of the noise by Bayes' rule on
+    a grid."""
     x = torch.linspace(-2, 2, 41, dtype=torch.float64)
 
     def log_density(x: torch.Tensor) -> torch.Tensor:
@@ -36,10 +36,10 @@ def score_of_a_noise_predictor() -> Errors:
 
 
 def spread_of_a_step() -> Errors:
-    r"""(2): the covariance is :math:`\sigma_t^2 I`, if :math:`\sigma_t` is what z is multiplied by
-    in the step that is printed after (3); printed is :math:`\sigma_t`, called a covariance.
-    Difference from 1 of the variance of x_{t-1} after this step, for data N(0, 1), the exact noise
-    predictor and the exact covariance, by quadrature."""
+    r"""(2): the covariance is :math:`\sigma_t^2 I`, if :math:`\sigma_t` is what z is multiplied
+    by in the step that is printed after (3); printed is :math:`\sigma_t`, called a covariance.
+    Difference from 1 of the variance of x_{t-1} after this step, for data N(0, 1), the exact
+    noise predictor and the exact covariance, by quadrature."""
     _, deviation = chain.reverse_law(0.0, 1.0)
     nodes, weight = chain.normal_rule(20)
     noisy, alpha, bar = nodes[:, None], chain.ALPHA**2, chain.BAR_ALPHA**2

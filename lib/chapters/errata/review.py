@@ -2,8 +2,8 @@ r"""The "Review of denoising diffusion probabilistic models" of Kim and Lee (202
 
 Each function measures one formula as it is printed and as it should be, as in
 :mod:`chapters.errata.guidance`. In the letters of the review
-:math:`z_t = \sqrt{\alpha_t} x + \sqrt{1 - \alpha_t} \epsilon`: :math:`\alpha_t` is the square, and
-of all steps.
+:math:`z_t = \sqrt{\alpha_t} x + \sqrt{1 - \alpha_t} \epsilon`: :math:`\alpha_t` is the square,
+and of all steps.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def label_of_real_points() -> Errors:
         return (share * (-(1 - y) * (1 - guess).log() - y * guess.log())).sum()
 
     exact = _REAL / (_REAL + _FAKE)
-    guesses = (_minimum(lambda p: loss(p, y), 0.01, 0.99) for y in ((0, 1), (1, 0)))
+    guesses = (_minimum(lambda p, y=y: loss(p, y), 0.01, 0.99) for y in ((0, 1), (1, 0)))
     return Errors(*(abs(guess - exact) for guess in guesses))
 
 
@@ -48,8 +48,8 @@ def probability_from_a_logit() -> Errors:
 
 
 def likelihood_of_a_flow() -> Errors:
-    r"""(5), second line: :math:`- \log f_Z(z_i)` is left out of the sum. Difference of the scale at
-    which the sum is least, among 0.01 to 100, from the estimate of greatest likelihood, for
+    r"""(5), second line: :math:`- \log f_Z(z_i)` is left out of the sum. Difference of the scale
+    at which the sum is least, among 0.01 to 100, from the estimate of greatest likelihood, for
     :math:`x = \phi z` and four points."""
     points = torch.tensor([-1.2, -0.1, 0.4, 2.0], dtype=torch.float64)
     exact = norm.fit(points.numpy(), floc=0)[1]
@@ -72,9 +72,9 @@ def inverse_of_a_composition() -> Errors:
 
 
 def likelihood_of_the_data() -> Errors:
-    r"""(14): what is maximized is the sum of :math:`\log q(x_i)`, as in (27); printed is the sum of
-    :math:`q(x_i)`. Difference of the best mean of N(m, 1) from the estimate of greatest likelihood,
-    for four points."""
+    r"""(14): what is maximized is the sum of :math:`\log q(x_i)`, as in (27); printed is the sum
+    of :math:`q(x_i)`. Difference of the best mean of N(m, 1) from the estimate of greatest
+    likelihood, for four points."""
     points = torch.tensor([-1.0, 0.0, 0.3, 2.5], dtype=torch.float64)
     exact, _ = norm.fit(points.numpy())
     normal = torch.distributions.Normal
@@ -89,8 +89,8 @@ def likelihood_of_the_data() -> Errors:
 
 
 def divergence_of_gaussians() -> Errors:
-    r"""Lemma 3, for multiples of the identity: the logarithm is of :math:`\sigma_b / \sigma_a`, as
-    in (34); printed is :math:`\sigma_a / \sigma_b`, with which the divergence can be negative.
+    r"""Lemma 3, for multiples of the identity: the logarithm is of :math:`\sigma_b / \sigma_a`,
+    as in (34); printed is :math:`\sigma_a / \sigma_b`, with which the divergence can be negative.
     Difference from that of another library, in two dimensions."""
     a, b, first, second = torch.tensor([0.3, -0.2]), torch.tensor([0.1, 0.4]), 0.5, 1.5
     a, b, unit = a.double(), b.double(), torch.eye(2, dtype=torch.float64)

@@ -1,5 +1,5 @@
-r"""More of chapters 1 to 5 of the notes "Topics on diffusion generative models", and of the report
-"From denoising score matching to denoising diffusion probabilistic models".
+r"""More of chapters 1 to 5 of the notes "Topics on diffusion generative models", and of the
+report "From denoising score matching to denoising diffusion probabilistic models".
 
 Each function measures one formula as it is printed and as it should be, as in
 :mod:`chapters.errata.guidance`, on the chain of :mod:`chapters.errata.chain`.
@@ -29,10 +29,10 @@ def logarithm_of_the_signal() -> Errors:
 
 
 def final_signal() -> Errors:
-    r"""After (1.18): :math:`\bar\alpha_T` is about :math:`e^{-5}`, not :math:`10^{-5}`. Difference
-    of logarithms to base ten from that of the product of the thousand factors. (The corrected
-    value is an approximation. The square of it, which others call :math:`\bar\alpha_T`, is
-    :math:`4 \cdot 10^{-5}`.)"""
+    r"""After (1.18): :math:`\bar\alpha_T` is about :math:`e^{-5}`, not :math:`10^{-5}`.
+    Difference of logarithms to base ten from that of the product of the thousand factors. (The
+    corrected value is an approximation. The square of it, which others call :math:`\bar\alpha_T`,
+    is :math:`4 \cdot 10^{-5}`.)"""
     exact = math.log10(np.sqrt(1 - 0.02 * np.arange(1, 1001) / 1000).prod())
     return Errors(*(abs(guess - exact) for guess in (-5.0, -5 / math.log(10))))
 
@@ -113,8 +113,8 @@ def loss_of_the_clean_point() -> Errors:
 
 def noise_in_the_reverse_mean() -> Errors:
     r"""After (3.13): the second term is :math:`\beta_t^2 \varepsilon_\theta / (\bar\beta_t
-    \alpha_t)`, without the factor :math:`\bar\beta_t` that is printed once more. Difference of the
-    two sides for one prediction."""
+    \alpha_t)`, without the factor :math:`\bar\beta_t` that is printed once more. Difference of
+    the two sides for one prediction."""
     predicted = -0.3
     left = chain.BAR_ALPHA_BEFORE * (chain.BETA / chain.BAR_BETA) ** 2 / chain.BAR_ALPHA
     exact = left * (chain.NOISY - chain.BAR_BETA * predicted)

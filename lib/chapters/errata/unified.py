@@ -24,8 +24,8 @@ _TOKENS = 5
 
 def law_of_the_clean_point() -> Errors:
     r"""(10.4): the normal law stands for :math:`q(x_0 | x_t)`; printed is
-    :math:`q(x_t | x_0)`. Largest difference, over x_0, of the two densities from that of x_0 given
-    x_t by Bayes' rule on a grid, for data N(0, 0.25)."""
+    :math:`q(x_t | x_0)`. Largest difference, over x_0, of the two densities from that of x_0
+    given x_t by Bayes' rule on a grid, for data N(0, 0.25)."""
     x, step = np.linspace(-8, 8, 16_001, retstep=True)
     forward = norm.pdf(chain.NOISY, chain.BAR_ALPHA * x, chain.BAR_BETA)
     exact = forward * norm.pdf(x, 0, 0.5)
@@ -38,8 +38,8 @@ def law_of_the_clean_point() -> Errors:
 
 def noise_in_two_parts() -> Errors:
     r"""(11.9): the root is over :math:`\bar\beta_{t-1}^2 - \sigma_t^2`; printed is
-    :math:`\bar\sigma_t^2`, which is 0 for DDPM. Difference of the standard deviation of the sum of
-    both noises from :math:`\bar\beta_{t-1}`, by quadrature, for DDPM."""
+    :math:`\bar\sigma_t^2`, which is 0 for DDPM. Difference of the standard deviation of the sum
+    of both noises from :math:`\bar\beta_{t-1}`, by quadrature, for DDPM."""
     nodes, weight = chain.normal_rule(20)
     errors = []
     for square in (0.0, _SPREAD**2):
@@ -94,10 +94,10 @@ def tokens_of_an_edit() -> Errors:
 
 
 def tokens_of_a_mask() -> Errors:
-    r"""Section 11.5, step 3 of the second algorithm: one masked position gets its token, as in the
-    single step that is printed after it, so that t - 1 remain; in step 3 it is t - 1 positions that
-    get theirs. Total variation distance of what three bits become from their law, all conditional
-    laws being exact and bits of one step being drawn independently, by enumeration."""
+    r"""Section 11.5, step 3 of the second algorithm: one masked position gets its token, as in
+    the single step that is printed after it, so that t - 1 remain; in step 3 it is t - 1
+    positions that get theirs. Total variation distance of what three bits become from their law,
+    all conditional laws being exact and bits of one step being drawn independently, by enumeration."""
     energy = [a * b + b * c + 0.3 * a for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)]
     law = np.exp(energy).reshape(2, 2, 2)
     law /= law.sum()

@@ -43,8 +43,8 @@ def square_for_normal_data() -> Errors:
 
 
 def variance_of_a_short_step() -> Errors:
-    r"""After (5.7), and in the summary of section 7: :math:`g^2 \Delta t` is the variance; printed
-    is the standard deviation. Difference of the rate at which the variance of x_t given
+    r"""After (5.7), and in the summary of section 7: :math:`g^2 \Delta t` is the variance;
+    printed is the standard deviation. Difference of the rate at which the variance of x_t given
     :math:`x_{t + \Delta t}` grows from :math:`\Delta t = 0`, for data N(0, 0.5) and
     :math:`dx = -x\,dt + \sqrt 2\,dw`, from the rate of the square of what is printed, 0, and from
     :math:`g^2`."""
