@@ -125,7 +125,8 @@ def second_argument() -> Errors:
 def rate_of_the_distance() -> Errors:
     r"""(16.14): what changes is :math:`\tilde W_2`, and :math:`\tilde W_2` is what L is
     multiplied by; printed is the square of both. Largest amount, over time, by which the
-    inequality fails, for a model whose error is large; equality is possible, and rounding is left out."""
+    inequality fails, for a model whose error is large; equality is possible, and rounding is
+    left out."""
     model = _Model(4.0, 1.2, 2.0, _FLOW)
     drawn = model.drawn()
     excess = []

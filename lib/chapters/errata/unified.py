@@ -97,7 +97,8 @@ def tokens_of_a_mask() -> Errors:
     r"""Section 11.5, step 3 of the second algorithm: one masked position gets its token, as in
     the single step that is printed after it, so that t - 1 remain; in step 3 it is t - 1
     positions that get theirs. Total variation distance of what three bits become from their law,
-    all conditional laws being exact and bits of one step being drawn independently, by enumeration."""
+    all conditional laws being exact and bits of one step being drawn independently, by
+    enumeration."""
     energy = [a * b + b * c + 0.3 * a for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)]
     law = np.exp(energy).reshape(2, 2, 2)
     law /= law.sum()
