@@ -63,13 +63,10 @@ def token_by_token(chain: TokenChain, guess: Tensor, wrong: int | None = None) -
 
 def corrected_by_one(chain: TokenChain, guess: Tensor, t: int) -> Tensor:
     """The step that sets one of the t wrong places of x_t, at random, to the guess."""
-    apart, count = distances(chain), len(guess)
-    step = torch.zeros(count, count, dtype=torch.float64)
-    for next_one in range(count):
-        # between x_t and the guess: one place from x_t, and t - 1 from the guess
-        between = (apart[:, next_one] == 1)[:, None] & (apart[next_one] == t - 1) & (apart == t)
-        step[:, next_one] = (guess * between).sum(1) / t
-    return step
+    apart = distances(chain)
+    # between x_t and the guess: one place from x_t, and t - 1 from the guess
+    through = (guess * (apart == t)) @ (apart == t - 1).double()
+    return through * (apart == 1) / t
 
 
 def drawn(start: Tensor, steps: list[Tensor]) -> Tensor:

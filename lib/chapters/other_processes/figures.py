@@ -81,3 +81,21 @@ def bracketed(
     ax.set(xscale="log", xlabel=xlabel, ylabel="excess (percent)")
     ax.set_xticks(places, ticks)
     ax.minorticks_off()
+
+
+def token_losses(
+    ax: Axes, single: Mapping[int, np.ndarray], lines: Mapping[str, Sequence[float]]
+) -> None:
+    """Divergences against the number of tokens in a step: of single random orders (dots), of
+    their average, and of named orders."""
+    sizes = list(single)
+    for size, values in single.items():
+        ax.scatter(np.full(len(values), size), values, s=10, color=PRIOR, alpha=0.5, lw=0)
+    means = [values.mean() for values in single.values()]
+    ax.plot(sizes, means, color=PRIOR, marker="o", ms=5, label="random order")
+    for (name, values), color, marker in zip(lines.items(), (PALETTE[3], PALETTE[0]), "sD"):
+        ax.plot(sizes, values, color=color, marker=marker, ms=5, label=name)
+    ax.set(xscale="log", xlabel="tokens in each step", ylabel="divergence (nats)")
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.minorticks_off()
+    ax.legend(fontsize="small")

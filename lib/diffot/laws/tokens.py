@@ -1,9 +1,9 @@
 r"""Laws of sequences of tokens whose conditionals are known: Markov chains.
 
 A sequence :math:`x_1, \dots, x_L` of tokens 0, ..., q - 1 has the probability
-:math:`\pi(x_1) \prod_i P(x_i, x_{i+1})`. Given any of the tokens, the probabilities of each of the
-others follow by transfer matrices, one pass from the left and one from the right, at the cost of
-:math:`L q^2`. They are what a perfect network for masked tokens would say.
+:math:`\pi(x_1) \prod_i P(x_i, x_{i+1})`. Given any of the tokens, the probabilities of each of
+the others follow by transfer matrices, one pass from the left and one from the right, at the cost
+of :math:`L q^2`. They are what a perfect network for masked tokens would say.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ drawn with the probability
 .. math:: q(x) = \prod_G \prod_{i \in G} p(x_i \mid x_R),
 
 and by the chain rule the divergence of p from q is the sum over the groups of the *total
-correlation* of the group given R, :math:`E[\sum_{i \in G} H(x_i | x_R) - H(x_G | x_R)]`. Groups of
+correlation* of the group given R, :math:`\sum_{i \in G} H(x_i | x_R) - H(x_G | x_R)`. Groups of
 one token are exact, in every order (Austin et al. 2021 have the general process).
 """
 
