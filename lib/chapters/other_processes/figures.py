@@ -74,7 +74,7 @@ def bracketed(
     """Brackets of the excess in percent, one line per law, as bars from lower to upper bound
     with their middles joined; the horizontal axis is logarithmic."""
     for (name, (low, high)), marker in zip(lines.items(), _MARKERS):
-        low, high = 100 * np.asarray(low), 100 * np.asarray(high)
+        low, high = np.asarray(low), np.asarray(high)
         middle = (low + high) / 2
         ax.errorbar(places, middle, yerr=[middle - low, high - middle], color=LAWS[name],
                     marker=marker, ms=4, capsize=3, lw=1.2, label=name)  # fmt: skip
