@@ -96,7 +96,8 @@ RATIOS = {
     **{f"ratio {k}": _anisotropic(k) for k in (2, 4, 16)},
     "first coordinate first": knothe_rosenblatt_map,
 }
-PROCESSES = {**KERNELS, **RATIOS}
+NEARLY_EQUAL = {f"ratio {k:g}": _anisotropic(k) for k in (0.7, 0.8, 0.9, 1.1)}
+PROCESSES = {**KERNELS, **RATIOS, **NEARLY_EQUAL}
 
 
 @dataclass(frozen=True)
