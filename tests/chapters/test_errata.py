@@ -6,9 +6,9 @@ import pytest
 
 from chapters.errata import (
     bounds,
-    fields,
     guidance,
     latent_codes,
+    point_paths,
     review,
     steps,
     thesis,
@@ -58,7 +58,7 @@ SECTIONS = {
     "More steps": steps,
     "Variances": variances,
     "One framework": unified,
-    "Fields and paths": fields,
+    "Paths": point_paths,
     "A bound on the distance": bounds,
     "The review": review,
     "Latent codes": latent_codes,

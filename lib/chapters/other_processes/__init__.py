@@ -1,0 +1,1 @@
+"""Chapter D.3: processes that are not diffusion with Gaussian noise."""
