@@ -176,7 +176,7 @@ def small(monkeypatch):
     for name, value in sizes.items():
         monkeypatch.setattr(measurements, name, value)
     monkeypatch.setattr(measurements, "MOMENTS", (0, 2, 5))
-    monkeypatch.setitem(measurements.SILU_MLP, "widths", [8])
+    monkeypatch.setitem(measurements.NETWORK, "widths", [8])
 
 
 @pytest.mark.usefixtures("small")

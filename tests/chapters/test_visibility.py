@@ -18,8 +18,8 @@ from chapters.random_densities.visibility import (
 from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
 from diffot.laws.densities import QuarticMixture, random_density
+from diffot.laws.examples import bent_pair
 from diffot.laws.mixtures import GaussianMixture
-from diffot.laws.toy import bent_pair
 from diffot.seeds import generator
 from diffot.transport.certificates import find_certificate
 from diffot.transport.rearrangement import rearrange

@@ -34,12 +34,11 @@ from diffot.denoisers.exact import ExactDenoiser
 from diffot.denoisers.network import NetworkDenoiser
 from diffot.errors import as_whole_number, require, require_known, require_type
 from diffot.flows.sampled import SampledMap
-from diffot.laws import toy
+from diffot.laws import examples
 from diffot.laws.mixtures import thesis_mixture
-from diffot.learning import networks
+from diffot.learning import networks, recipes
 from diffot.learning.batches import Draws
 from diffot.learning.objectives import DenoisingLoss
-from diffot.learning.recipes import SILU_MLP
 from diffot.learning.snapshots import Snapshots
 from diffot.learning.training import DECAYS, TrainConfig, train
 from diffot.measures.evaluation import noise_errors
@@ -52,10 +51,11 @@ from diffot.transport.assignment import (
 )
 from diffot.transport.certificates import jacobian_asymmetry
 
-LAWS = {"V": toy.bent_pair(), "Low2DASymMix": thesis_mixture("Low2DASymMix")}
+LAWS = {"V": examples.bent_pair(), "Low2DASymMix": thesis_mixture("Low2DASymMix")}
 MOMENTS = (0, 30, 100, 200, 400, 700, 1000, 1400, 2000)  # steps of training
 WEIGHTS = ("network", "average")
 SCHEDULE = scaled_linear(1000, 1e-4, 0.02)
+NETWORK = recipes.config("Low2DASymMixSiLU").network
 BATCH, RATE, AVERAGE = 512, 2e-3, 0.99  # size; learning rate at its highest; decay of the average
 SAMPLER_STEPS = 40  # of DDIM
 FLOORS = 4  # pairs of samples of the law
@@ -126,7 +126,7 @@ def measure_training(task: TrainingTask) -> dict:
 
 def trained(task: TrainingTask) -> Iterator[tuple[str, int, NetworkDenoiser]]:
     """Train, and give the networks of both sets of weights at each moment."""
-    network = networks.build(SILU_MLP, task.seed)
+    network = networks.build(NETWORK, task.seed)
     snapshots = Snapshots(task.moments())
     train(
         network,

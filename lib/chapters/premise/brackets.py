@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from diffot.errors import as_number, as_whole_number, require_known, require_type
 from diffot.estimates import columns
 from diffot.flows.exact import ExactFlow
-from diffot.laws import toy
+from diffot.laws import examples, toy
 from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.transport.bounds import Bounds, excess_bounds
 
@@ -29,7 +29,7 @@ _COARSE = {"spacing": 0.3, "cells": 20}  # of the searches
 _TOLERANCE = {"Low2DSCurve": 1e-6}
 
 NAMED = {
-    "V": toy.bent_pair,
+    "V": examples.bent_pair,
     "Low2DASymMix": lambda: thesis_mixture("Low2DASymMix"),
     "Low2DSCurve": lambda: toy.s_curve_mixture(400),
 }

@@ -19,7 +19,10 @@ COLORS = {
     "minibatch": PALETTE[1],
     "entropic": PALETTE[2],
     "semi-discrete": PALETTE[4],
+    "bridge": PALETTE[3],
+    "convex network": PALETTE[8],
 }
+LINEAR = 10  # percent of excess, above which an axis is logarithmic, if anything is far above
 MARKERS = {
     "exact flow": "o",
     "flow matching": "s",
@@ -27,6 +30,8 @@ MARKERS = {
     "minibatch": "^",
     "entropic": "v",
     "semi-discrete": "P",
+    "bridge": "*",
+    "convex network": "X",
 }
 
 
@@ -45,28 +50,34 @@ def by_round(
     ax.set_xticks(range(max(len(values) for values in lines.values())))
 
 
-def excess_against_law(ax: Axes, maps: pd.DataFrame, floors: Sequence[float]) -> None:
-    """Excess in percent of the maps of each method, on samples (markers) and, where it is known,
-    of the map itself (bars), against their distance from the law; gray where two samples of the
-    law lie from each other.
+def excess_against_law(ax: Axes, dots: pd.DataFrame, floor: tuple[float, float]) -> None:
+    """Excess in percent against distance from the law beyond that of the exact flow: a marker
+    for the mean of each method on samples, thin lines for standard errors, and thick ones, where
+    it is known, for the excess of the map itself.
 
     Args:
-        maps: one line for each map: ``name``, a key of :data:`COLORS`, ``label`` (empty for
-            none), ``law_distance``, ``sampled``, ``lower``, ``upper``.
-        floors: distances of two samples.
+        dots: one line for each: ``name``, a key of :data:`COLORS`, ``label`` (empty for none),
+            and ``gap``, ``sampled``, ``lower``, ``upper``, the first two with ``_error``.
+        floor: what a sample of the law has in the place of the gap, mean and standard error.
     """
-    ax.axvspan(min(floors), max(floors), color=PRIOR, alpha=0.25, lw=0)
-    for name, group in maps.groupby("name", sort=False):
-        ax.scatter(group.law_distance, 100 * group.sampled, color=COLORS[name], s=34,
+    ax.axvspan(floor[0] - floor[1], floor[0] + floor[1], color=PRIOR, alpha=0.25, lw=0)
+    for name, group in dots.groupby("name", sort=False):
+        errors = group[["gap_error", "sampled_error"]].fillna(0)
+        ax.errorbar(group.gap, 100 * group.sampled, 100 * errors.sampled_error, errors.gap_error,
+                    fmt="none", ecolor=COLORS[name], elinewidth=1)  # fmt: skip
+        ax.scatter(group.gap, 100 * group.sampled, color=COLORS[name], s=40,
                    marker=MARKERS[name], label=name, zorder=3, clip_on=False)  # fmt: skip
-        ax.vlines(group.law_distance, 100 * group.lower, 100 * group.upper,
-                  color=COLORS[name], lw=3, alpha=0.5)  # fmt: skip
-        ax.scatter(group.law_distance, 50 * (group.lower + group.upper), color=COLORS[name],
-                   marker="_", s=30, lw=1.5, clip_on=False)  # fmt: skip
-    for _, row in maps[maps.label != ""].iterrows():
-        ax.annotate(row.label, (row.law_distance, 100 * row.sampled), (0, 7),
+        ax.vlines(group.gap, 100 * group.lower, 100 * group.upper,
+                  color=COLORS[name], lw=4, alpha=0.5)  # fmt: skip
+        ax.scatter(group.gap, 50 * (group.lower + group.upper), color=COLORS[name],
+                   marker="_", s=50, lw=1.5)  # fmt: skip
+    for _, dot in dots[dots.label != ""].iterrows():
+        ax.annotate(dot.label, (dot.gap, 100 * dot.sampled), (0, 7),
                     textcoords="offset points", fontsize="x-small", ha="center")  # fmt: skip
-    ax.set(xlabel="distance W₂ from the law", ylabel="excess (percent)")
+    ax.set(xlabel="W₂ from the law, beyond the exact flow", ylabel="excess (percent)")
+    if 100 * dots.sampled.max() > 2 * LINEAR:
+        ax.set_yscale("symlog", linthresh=LINEAR, linscale=2)
+        ax.set_yticks([0, 2, 4, 6, 8, 10, 100], labels=["0", "2", "4", "6", "8", "10", "100"])
     ax.set_ylim(bottom=0)
 
 

@@ -13,21 +13,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chapters.transport_methods.bridging import BridgeEnds, FittingConfig, fitted
+from chapters.transport_methods.convex import ConvexConfig, convex_map
 from diffot.denoisers.network import NetworkDenoiser
 from diffot.errors import as_number, as_whole_number, require, require_known
 from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
 from diffot.flows.maps import Map
 from diffot.flows.sampled import SampledMap
-from diffot.laws import toy
+from diffot.laws import examples, toy
 from diffot.laws.densities import random_density
 from diffot.laws.law import Law
 from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.laws.points import PointSet
-from diffot.learning import networks
+from diffot.learning import networks, recipes
 from diffot.learning.batches import Draws
 from diffot.learning.objectives import FlowMatchingLoss
-from diffot.learning.recipes import SILU_MLP
 from diffot.learning.training import TrainConfig, train
 from diffot.processes.schedules import Rectified
 from diffot.samplers.higher_order import heun
@@ -36,15 +37,17 @@ from diffot.transport.bridges import entropic_map
 from diffot.transport.semidiscrete import optimal_diagram
 
 LAWS: dict[str, Callable[[], Law]] = {
-    "V": toy.bent_pair,
+    "V": examples.bent_pair,
     "Low2DASymMix": lambda: thesis_mixture("Low2DASymMix"),
     "S-curve": lambda: toy.s_curve_mixture(60),
     # the density of chapter K.1 whose excess is the largest
     "density": lambda: random_density("compact", generator(0, "compact density 36")),
 }
+NETWORK = recipes.config("Low2DASymMixSiLU").network
 BATCH, RATE, AVERAGE = 512, 2e-3, 0.99  # size; learning rate at its highest; decay of the average
 SAMPLER_STEPS = 20  # of Heun's method
 PAIRS = 20_000  # of latents and points that a round of reflow is trained on
+BRIDGE_ROUNDS, BRIDGE_PAIRS = 4, 10_000  # the same for bridges, with simulated pairs
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,11 @@ class MethodTask:
         law: a name in :data:`LAWS`.
         method: a name in :data:`METHODS`.
         setting: what the method is set to: pairs dealt out together for ``"minibatch"``, rounds
-            after the first for ``"reflow"``, epsilon for ``"entropic"``, points for
-            ``"semi-discrete"``; 0 for the others.
+            after the first for ``"reflow"``, epsilon for ``"entropic"`` and ``"bridge"``, points
+            for ``"semi-discrete"`` and ``"convex network"``; 0 for the others.
         seed: of everything drawn.
         iterations: of each training.
         points: latents and points of a sample, for the measures, and of Sinkhorn's samples.
-        spacing: of the grid of latents for the bracket of the excess.
     """
 
     law: str
@@ -69,15 +71,13 @@ class MethodTask:
     seed: int
     iterations: int = 800
     points: int = 2000
-    spacing: float = 0.25
 
     def __post_init__(self):
         require_known(self.law, "law", LAWS)
         require_known(self.method, "method", METHODS)
         for name, least in (("seed", 0), ("iterations", 1), ("points", 2)):
             object.__setattr__(self, name, as_whole_number(getattr(self, name), name, least))
-        for name, limits in (("setting", {"at_least": 0}), ("spacing", {"above": 0})):
-            object.__setattr__(self, name, as_number(getattr(self, name), name, **limits))
+        object.__setattr__(self, "setting", as_number(self.setting, "setting", at_least=0))
         kind = WHOLE.get(self.method)
         require(
             kind is None or self.setting == int(self.setting) >= kind,
@@ -85,8 +85,8 @@ class MethodTask:
             f"{kind}",
         )
         require(
-            self.method != "entropic" or self.setting > 0,
-            "setting is 0 for entropic; expected epsilon above 0",
+            self.method not in NOISY or self.setting > 0,
+            f"setting is 0 for {self.method}; expected epsilon above 0",
         )
         require(
             self.method != "minibatch" or BATCH % max(1, int(self.setting)) == 0,
@@ -100,8 +100,23 @@ class MethodTask:
 
 
 @dataclass(frozen=True)
+class BracketTask(MethodTask):
+    """The excess of the maps of a method themselves, from below and above.
+
+    Attributes:
+        spacing: of the grid of latents.
+    """
+
+    spacing: float = 0.25
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "spacing", as_number(self.spacing, "spacing", above=0))
+
+
+@dataclass(frozen=True)
 class Made:
-    """A map, and the CPU seconds that it took to make."""
+    """A map, and the CPU seconds that it took to make; a process is one for given noise."""
 
     map: Map
     seconds: float
@@ -146,6 +161,26 @@ def entropic(task: MethodTask) -> Iterator[Made]:
     yield Made(found, time.process_time() - start)
 
 
+def convex(task: MethodTask) -> Iterator[Made]:
+    """The gradient of an input-convex network, trained on ``setting`` points."""
+    points = LAWS[task.law]().sample(int(task.setting), task.draws("points"))
+    start, config = time.process_time(), ConvexConfig(task.iterations)
+    found = convex_map(points, config, task.draws("training of a convex network"), task.seed)
+    yield Made(found, time.process_time() - start)
+
+
+def bridge(task: MethodTask) -> Iterator[Made]:
+    """The process between independent pairs, and one for each of four rounds of iterated
+    Markovian fitting after it. Their noise is the same for all."""
+    law, start = LAWS[task.law](), time.process_time()
+    fitting = FittingConfig(task.setting, BRIDGE_ROUNDS, BRIDGE_PAIRS, _training(task.iterations))
+    sides = tuple(networks.build(NETWORK, 2 * task.seed + k) for k in (0, 1))
+    draws = task.draws("fitting of the bridge")
+    for process in fitted(sides, (_latents, law.sample), fitting, draws):
+        yield Made(BridgeEnds(process, task.seed), time.process_time() - start)
+        start = time.process_time()
+
+
 def semidiscrete(task: MethodTask) -> Iterator[Made]:
     """The optimal map to a sample of ``setting`` points."""
     points = LAWS[task.law]().sample(int(task.setting), task.draws("points"))
@@ -155,13 +190,16 @@ def semidiscrete(task: MethodTask) -> Iterator[Made]:
     yield Made(found, time.process_time() - start)
 
 
+NOISY = ("entropic", "bridge")  # set to an epsilon
 # least setting of the methods that are set to a whole number
-WHOLE = {"minibatch": 1, "reflow": 0, "semi-discrete": 2}
+WHOLE = {"minibatch": 1, "reflow": 0, "semi-discrete": 2, "convex network": 2}
 METHODS = {
     "exact flow": flow,
     "minibatch": minibatch,
     "reflow": reflow,
     "entropic": entropic,
+    "bridge": bridge,
+    "convex network": convex,
     "semi-discrete": semidiscrete,
 }
 
@@ -176,15 +214,23 @@ def trained(
         group: as in :class:`~diffot.learning.objectives.FlowMatchingLoss`.
     """
     result = train(
-        networks.build(SILU_MLP, task.seed),
+        networks.build(NETWORK, task.seed),
         Draws(draw),
         FlowMatchingLoss(group),
-        TrainConfig(task.iterations, BATCH, RATE, decay="cosine", ema=AVERAGE),
+        _training(task.iterations),
         task.draws(f"training of {key}"),
         progress=False,
     )
     network = result.network.requires_grad_(False)
     return SampledMap(NetworkDenoiser(network, Rectified(), "flow"), SAMPLER_STEPS, heun)
+
+
+def _training(iterations: int) -> TrainConfig:
+    return TrainConfig(iterations, BATCH, RATE, decay="cosine", ema=AVERAGE)
+
+
+def _latents(n: int, draws: torch.Generator) -> Tensor:
+    return torch.randn(n, 2, generator=draws)
 
 
 def _independent(law: Law) -> Callable[[int, torch.Generator], Tensor]:

@@ -1,4 +1,4 @@
-"""Named laws in the plane beside those of the thesis' mixtures."""
+"""Data in the plane that are not mixtures of a few Gaussians."""
 
 from __future__ import annotations
 
@@ -13,16 +13,6 @@ from diffot.laws.mixtures import GaussianMixture, equal_mixture
 # stretched, and noise of this standard deviation added.
 _STRETCH = torch.tensor([1.9, 0.95], dtype=torch.float64)
 _NOISE = 0.15
-
-
-def bent_pair() -> GaussianMixture:
-    """The V: two Gaussians of equal weight, nearly mirror images of each other, whose flow's map
-    is measurably not optimal."""
-    return GaussianMixture(
-        [0.5, 0.5],
-        [[1.05, 0.54], [-1.05, -0.54]],
-        [[[0.49, -0.18], [-0.18, 0.08]], [[0.08, 0.20], [0.20, 0.59]]],
-    )
 
 
 def s_curve(n: int, generator: torch.Generator) -> Tensor:

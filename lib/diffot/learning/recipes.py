@@ -16,7 +16,7 @@ _LINE = scaled_linear(1000, 2.5e-5, 0.005)
 _CURVE = linear(1000, 1e-4, 0.02)
 _THESIS_MLP = {"class": "MLP", "dim": 2, "activate_output": True}
 _LINEAR_MLP = {"class": "MLP", "dim": 2, "activate_output": False}
-SILU_MLP = {
+_SILU_MLP = {
     "class": "MLP",
     "dim": 2,
     "widths": [128, 128, 128],
@@ -94,19 +94,19 @@ _AFHQ = {"set": "afhq", "size": 256, "mirror": True}
 # the last layer; "SiLU" is this project's network and training on the same data and schedule.
 RECIPES = {
     "Low1DMix": DenoiserRecipe("Low1DMix", _LINE, {**_THESIS_MLP, "dim": 1}, _SLOW),
-    "Low1DMixSiLU": DenoiserRecipe("Low1DMix", _LINE, {**SILU_MLP, "dim": 1}, _SILU),
+    "Low1DMixSiLU": DenoiserRecipe("Low1DMix", _LINE, {**_SILU_MLP, "dim": 1}, _SILU),
     "Low2DSymMix": DenoiserRecipe("Low2DSymMix", _PLANE, _THESIS_MLP, _SLOW),
     "Low2DSymMixLinear": DenoiserRecipe("Low2DSymMix", _PLANE, _LINEAR_MLP, _SLOW),
-    "Low2DSymMixSiLU": DenoiserRecipe("Low2DSymMix", _PLANE, SILU_MLP, _SILU),
+    "Low2DSymMixSiLU": DenoiserRecipe("Low2DSymMix", _PLANE, _SILU_MLP, _SILU),
     "Low2DASymMix": DenoiserRecipe("Low2DASymMix", _PLANE, _THESIS_MLP, _MEDIUM),
     "Low2DASymMixLinear": DenoiserRecipe("Low2DASymMix", _PLANE, _LINEAR_MLP, _MEDIUM),
-    "Low2DASymMixSiLU": DenoiserRecipe("Low2DASymMix", _PLANE, SILU_MLP, _SILU),
+    "Low2DASymMixSiLU": DenoiserRecipe("Low2DASymMix", _PLANE, _SILU_MLP, _SILU),
     "Low2DUnimodal": DenoiserRecipe("Low2DUnimodal", _PLANE, _THESIS_MLP, _FAST),
-    "Low2DUnimodalSiLU": DenoiserRecipe("Low2DUnimodal", _PLANE, SILU_MLP, _SILU),
+    "Low2DUnimodalSiLU": DenoiserRecipe("Low2DUnimodal", _PLANE, _SILU_MLP, _SILU),
     "Low2DBimodal": DenoiserRecipe("Low2DBimodal", _PLANE, _THESIS_MLP, _MEDIUM),
-    "Low2DBimodalSiLU": DenoiserRecipe("Low2DBimodal", _PLANE, SILU_MLP, _SILU),
+    "Low2DBimodalSiLU": DenoiserRecipe("Low2DBimodal", _PLANE, _SILU_MLP, _SILU),
     "Low2DSCurve": DenoiserRecipe("Low2DSCurve", _CURVE, _THESIS_MLP, _SLOW),
-    "Low2DSCurveSiLU": DenoiserRecipe("Low2DSCurve", _CURVE, SILU_MLP, _SILU),
+    "Low2DSCurveSiLU": DenoiserRecipe("Low2DSCurve", _CURVE, _SILU_MLP, _SILU),
 }
 
 

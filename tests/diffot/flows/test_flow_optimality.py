@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffot.flows.exact import ExactFlow
+from diffot.laws.examples import bent_pair
 from diffot.laws.mixtures import GaussianMixture
-from diffot.laws.toy import bent_pair
 from diffot.transport.assignment import relative_excess_cost
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
 

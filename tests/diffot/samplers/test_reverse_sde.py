@@ -57,3 +57,19 @@ def test_where_no_data_are_left_it_does_not_start():
         euler_maruyama(exact, x, torch.Generator(), 100)
     with pytest.raises(TypeError, match="generator is None"):
         euler_maruyama(exact, x, None, 100)
+
+
+def test_the_variance_obeys_its_recursion_with_any_noise(generator):
+    """A linear score: each step multiplies, and adds the noise squared."""
+    law, n = GaussianMixture([1.0], [[0.0]], [[[0.25]]]), 100_000
+    schedule = schedules.VarianceExploding(20.0, 0.01)
+    exact, times = ExactDenoiser(law, schedule), [3.0, 2.0, 1.2, 0.6]
+    start = 3 * torch.randn(n, 1, dtype=torch.float64, generator=generator)
+    for noise in (0.0, 0.5, 1.5):
+        x = euler_maruyama(exact, start, generator, times, noise=noise)
+        variance = 9.0
+        for t, s in zip(times, times[1:]):
+            square = 2 * t * (t - s)  # g^2 in this step
+            variance *= (1 - (1 + noise**2) / 2 * square / (0.25 + t**2)) ** 2
+            variance += noise**2 * square * (s != times[-1])
+        assert abs(float(x.var()) / variance - 1) < 4 * (2 / n) ** 0.5

@@ -8,8 +8,8 @@ import torch
 from scipy import stats
 
 from diffot.flows.exact import ExactFlow
+from diffot.laws.examples import bent_pair
 from diffot.laws.mixtures import GaussianMixture
-from diffot.laws.toy import bent_pair
 from diffot.transport import bounds
 from diffot.transport.bounds import excess_bounds
 from diffot.transport.gaussian import gaussian_monge_map

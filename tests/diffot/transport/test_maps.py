@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, linalg, optimize, stats
 
+from diffot.laws.examples import bent_pair
 from diffot.laws.mixtures import GaussianMixture, equal_mixture, thesis_mixture
-from diffot.laws.toy import bent_pair
 from diffot.transport.assignment import relative_excess_cost
 from diffot.transport.certificates import cycle_certificate, find_certificate, jacobian_asymmetry
 from diffot.transport.gaussian import AffineMap, composition_excess, gaussian_monge_map

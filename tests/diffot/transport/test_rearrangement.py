@@ -4,8 +4,8 @@ import torch
 
 from diffot.flows.exact import ExactFlow
 from diffot.laws import mixtures
+from diffot.laws.examples import bent_pair
 from diffot.laws.mixtures import GaussianMixture
-from diffot.laws.toy import bent_pair
 from diffot.transport import rearrangement
 from diffot.transport.assignment import relative_excess_cost, transport_cost
 from diffot.transport.rearrangement import rearrange

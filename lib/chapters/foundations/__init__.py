@@ -1,0 +1,1 @@
+"""Foundations: probability, diffusion forward and back, its objective, flows and transport."""

@@ -1,0 +1,1 @@
+"""Chapter D.1: scores, how they are learned, and sampling by them."""
