@@ -1,15 +1,12 @@
 """The law of a chain on a grid, against closed forms for one Gaussian."""
 
 import math
-import re
 
 import pytest
 import torch
 
 from chapters.equations import chain
-from chapters.errata import equations as errata
 from diffot.laws.mixtures import GaussianMixture
-from diffot.paths import ROOT
 from diffot.processes import schedules
 
 V = 0.5
@@ -118,17 +115,3 @@ def test_steps_fit_together():
     assert path[-1].gamma == pytest.approx(1)
     with pytest.raises(ValueError, match="law has 2 dimensions"):
         chain.Line(GaussianMixture([1.0], [[0.0, 0.0]], torch.eye(2)[None]))
-
-
-@pytest.mark.parametrize("place", errata.CHECKS)
-def test_the_corrected_formula_holds_and_the_printed_one_does_not(place):
-    errors = errata.CHECKS[place]()
-    assert errors.corrected < 1e-9
-    assert errors.printed > 0.02
-
-
-def test_every_row_of_the_page_names_its_function():
-    page = (ROOT / "book" / "errata.md").read_text(encoding="utf-8")
-    section = page.split("## Steps and equations\n")[1].split("\n## ")[0]
-    named = re.findall(r"^\| ((?:notes|report), [^|]*?) \|.*`(\w+)` \|$", section, re.M)
-    assert dict(named) == {place: check.__name__ for place, check in errata.CHECKS.items()}

@@ -1,17 +1,15 @@
 """Other processes: exact chains, heat and charges on a line, blur, and the excess of maps."""
 
 import math
-import re
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from chapters.errata import processes as errata
 from chapters.other_processes import blur, excess, line, unified
 from diffot.laws.mixtures import GaussianMixture
-from diffot.paths import ROOT
+from diffot.transport.bounds import excess_bounds
 from diffot.transport.gaussian import gaussian_monge_map
 from diffot.transport.triangular import knothe_rosenblatt_map
 
@@ -165,7 +163,7 @@ def test_in_the_limit_one_coordinate_comes_after_the_other():
 
 def test_the_excess_of_other_units_is_that_of_matrices():
     task = excess.ExcessTask("one Gaussian", "ratio 4", 0.3, 16)
-    bracket = task.bounds()
+    bracket = excess_bounds(task.decode(), task.spacing, task.cells)
     law = excess.tilted_gaussian()
     units = torch.tensor([2.0, 0.5]).double()
     spectrum, axes = torch.linalg.eigh(units[:, None] * law.covariance * units)
@@ -175,17 +173,3 @@ def test_the_excess_of_other_units_is_that_of_matrices():
     exact = cost / optimal - 1
     assert bracket.lower.value - 2e-3 < exact < bracket.upper.value + 2e-3
     assert bracket.cost == pytest.approx(cost, rel=1e-4)
-
-
-@pytest.mark.parametrize("place", errata.CHECKS)
-def test_the_corrected_formula_holds_and_the_printed_one_does_not(place):
-    errors = errata.CHECKS[place]()
-    assert errors.corrected < 1e-9
-    assert errors.printed > 0.1
-
-
-def test_every_row_of_the_page_names_its_function():
-    page = (ROOT / "book" / "errata.md").read_text(encoding="utf-8")
-    section = page.split("## Other processes\n")[1].split("\n## ")[0]
-    named = re.findall(r"^\| (notes, [^|]*?) \|.*`(\w+)` \|$", section, re.M)
-    assert dict(named) == {place: check.__name__ for place, check in errata.CHECKS.items()}

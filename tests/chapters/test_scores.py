@@ -1,18 +1,14 @@
 """Closed forms of the chapter on scores, its tasks, and the errata of its sources."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
 from scipy.linalg import eigvals
 from scipy.stats import norm
 
-from chapters.errata import scores as errata
 from chapters.scores import closed_forms, digits, learning
 from diffot.laws.mixtures import GaussianMixture
 from diffot.learning import checkpoints
-from diffot.paths import ROOT
 
 
 @pytest.mark.parametrize("loss", closed_forms.LOSSES)
@@ -97,19 +93,3 @@ def test_tasks_refuse_what_they_cannot_measure():
         learning.LineTask("implict", 0.1, 0, 100)
     with pytest.raises(ValueError, match="iterations is 5"):
         learning.LineTask("implicit", 0.1, 0, 5)
-
-
-@pytest.mark.parametrize("place", errata.CHECKS)
-def test_the_corrected_statement_holds_and_the_printed_one_does_not(place):
-    errors = errata.CHECKS[place]()
-    assert errors.corrected < 1e-12
-    assert errors.printed > 0.2
-
-
-def test_every_row_of_the_page_names_its_function():
-    page = (ROOT / "book" / "errata.md").read_text(encoding="utf-8")
-    section = page.split("## Scores\n")[1].split("\n## ")[0]
-    named = re.findall(
-        r"^\| (?:notes|report), \(?(section \d\.\d|\d+\.\d+).*`(\w+)` \|$", section, re.M
-    )
-    assert dict(named) == {place: check.__name__ for place, check in errata.CHECKS.items()}

@@ -1,14 +1,10 @@
 """Tokens that are replaced: matrices against draws and against each other."""
 
-import re
-
 import pytest
 import torch
 
-from chapters.errata import tokens as errata
 from chapters.other_processes import edits
 from diffot.laws.tokens import ising_chain
-from diffot.paths import ROOT
 
 CHAIN = ising_chain(4, 1.0, 3)
 LAW = CHAIN.log_prob(CHAIN.sequences()).exp()
@@ -60,17 +56,3 @@ def test_a_condition_on_the_number_of_wrong_places_is_kept():
     product = edits.token_by_token(CHAIN, guess, 2)
     assert float((product * (edits.distances(CHAIN) != 2)).sum()) == 0
     torch.testing.assert_close(product.sum(1), torch.ones(81).double())
-
-
-@pytest.mark.parametrize("place", errata.CHECKS)
-def test_the_corrected_step_gives_the_law_and_the_printed_one_does_not(place):
-    errors = errata.CHECKS[place]()
-    assert abs(errors.corrected) < 1e-9
-    assert errors.printed > 0.1
-
-
-def test_every_row_of_the_page_names_its_function():
-    page = (ROOT / "book" / "errata.md").read_text(encoding="utf-8")
-    section = page.split("## Tokens\n")[1].split("\n## ")[0]
-    named = re.findall(r"^\| (notes, [^|]*?) \|.*`(\w+)` \|$", section, re.M)
-    assert dict(named) == {place: check.__name__ for place, check in errata.CHECKS.items()}

@@ -2,9 +2,8 @@ r"""Chapters 1 to 5 of the notes "Topics on diffusion generative models", and th
 denoising score matching to denoising diffusion probabilistic models", on steps and equations.
 
 Each function measures one formula as it is printed and as it should be, as in
-:mod:`chapters.errata.guidance`. There are ten steps,
-:math:`\alpha_t = \sqrt{1 - t / 20}` in the letters of the notes, at t = 4; the report has
-:math:`\alpha_t` for the square of it.
+:mod:`chapters.errata.guidance`, on the steps of :mod:`chapters.errata.chain`. The report has
+:math:`\alpha_t` for the square of the notes'.
 """
 
 from __future__ import annotations
@@ -16,41 +15,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chapters.errata.chain import (
+    ALPHA,
+    ALPHA_BEFORE,
+    ALPHAS,
+    BAR_ALPHA,
+    BAR_ALPHA_BEFORE,
+    BAR_BETA,
+    BAR_BETA_BEFORE,
+    BETA,
+    CLEAN,
+    NOISY,
+    T,
+    reverse_law_of_clean_point,
+)
 from chapters.errata.guidance import Errors
-
-_T = 4
-_ALPHAS = np.sqrt(1 - 0.5 * np.arange(1, 11) / 10)
-_BETAS = np.sqrt(1 - _ALPHAS**2)
-_ALPHA, _BETA = float(_ALPHAS[_T - 1]), float(_BETAS[_T - 1])  # of step t
-_BEFORE = float(_ALPHAS[: _T - 1].prod())  # of the signal at t - 1
-_AFTER = _BEFORE * _ALPHA  # and at t
-_BAR_BEFORE, _BAR = math.sqrt(1 - _BEFORE**2), math.sqrt(1 - _AFTER**2)  # of the noise
-_CLEAN, _NOISY = 0.7, -0.4  # x_0 and x_t
 
 
 def sum_of_noises() -> Errors:
     r"""Notes, (1.4): the variances of the noises are squares, and their sum is
     :math:`1 - \bar\alpha_t^2`. Difference of the two sides."""
-    later = np.append(np.cumprod(_ALPHAS[:_T][:0:-1])[::-1], 1.0)  # of all steps after each
-    amounts = later * _BETAS[:_T]
+    later = np.append(np.cumprod(ALPHAS[:T][:0:-1])[::-1], 1.0)  # of all steps after each
+    amounts = later * np.sqrt(1 - ALPHAS[:T] ** 2)
     printed, squares = float(amounts.sum()), float((amounts**2).sum())
-    return Errors(abs(printed - 1), abs(squares - (1 - _AFTER**2)))
+    return Errors(abs(printed - 1), abs(squares - (1 - BAR_ALPHA**2)))
 
 
 def signal_after_a_step() -> Errors:
     r"""Notes, (1.9) and (1.10): the factor of x_0 is :math:`\bar\alpha_t`, not
     :math:`\alpha_t`. Difference from that of the two steps one after the other."""
-    exact = _ALPHA * _BEFORE
-    return Errors(abs(_ALPHA - exact), abs(_AFTER - exact))
+    exact = ALPHA * BAR_ALPHA_BEFORE
+    return Errors(abs(ALPHA - exact), abs(BAR_ALPHA - exact))
 
 
 def reverse_mean() -> Errors:
     r"""Notes, (3.9): both denominators are :math:`\bar\beta_t^2`. Difference from the mean of
     x_{t-1} given x_t and x_0, by quadrature."""
-    exact, _ = _reverse_law()
+    exact, _ = reverse_law_of_clean_point()
     printed = (
-        _ALPHA * _BAR_BEFORE**2 / _BETA * _NOISY + _BEFORE * _BETA**2 / _BAR * _CLEAN,
-        (_ALPHA * _BAR_BEFORE**2 * _NOISY + _BEFORE * _BETA**2 * _CLEAN) / _BAR**2,
+        ALPHA * BAR_BETA_BEFORE**2 / BETA * NOISY + BAR_ALPHA_BEFORE * BETA**2 / BAR_BETA * CLEAN,
+        (ALPHA * BAR_BETA_BEFORE**2 * NOISY + BAR_ALPHA_BEFORE * BETA**2 * CLEAN) / BAR_BETA**2,
     )
     return Errors(*(abs(mean - exact) for mean in printed))
 
@@ -58,11 +62,11 @@ def reverse_mean() -> Errors:
 def reverse_mean_of_noise() -> Errors:
     r"""Notes, (3.13): it is :math:`(x_t - \beta_t^2 \varepsilon / \bar\beta_t) / \alpha_t`;
     printed are :math:`\bar\beta_t^2` and :math:`\bar\alpha_t`. Difference as for (3.9)."""
-    exact, _ = _reverse_law()
-    noise = (_NOISY - _AFTER * _CLEAN) / _BAR
+    exact, _ = reverse_law_of_clean_point()
+    noise = (NOISY - BAR_ALPHA * CLEAN) / BAR_BETA
     means = (
-        (_NOISY - _BAR * noise) / _AFTER,
-        (_NOISY - _BETA**2 / _BAR * noise) / _ALPHA,
+        (NOISY - BAR_BETA * noise) / BAR_ALPHA,
+        (NOISY - BETA**2 / BAR_BETA * noise) / ALPHA,
     )
     return Errors(*(abs(mean - exact) for mean in means))
 
@@ -71,15 +75,15 @@ def general_step() -> Errors:
     r"""Notes, (4.6) and (4.7): both roots are divided by :math:`\bar\beta_t`; printed are
     :math:`\bar\beta_{t-1}` and :math:`\bar\beta_t^2`. Larger of the differences of the two
     sides of (4.5)."""
-    sigma = 0.5 * _BAR_BEFORE * _BETA / _BAR
-    root = math.sqrt(_BAR_BEFORE**2 - sigma**2)
+    sigma = 0.5 * BAR_BETA_BEFORE * BETA / BAR_BETA
+    root = math.sqrt(BAR_BETA_BEFORE**2 - sigma**2)
     errors = []
-    for first, second in ((_BAR_BEFORE, _BAR**2), (_BAR, _BAR)):
-        kappa, lam = root / first, _BEFORE - _AFTER * root / second
+    for first, second in ((BAR_BETA_BEFORE, BAR_BETA**2), (BAR_BETA, BAR_BETA)):
+        kappa, lam = root / first, BAR_ALPHA_BEFORE - BAR_ALPHA * root / second
         errors.append(
             max(
-                abs(kappa * _AFTER + lam - _BEFORE),
-                abs(math.hypot(kappa * _BAR, sigma) - _BAR_BEFORE),
+                abs(kappa * BAR_ALPHA + lam - BAR_ALPHA_BEFORE),
+                abs(math.hypot(kappa * BAR_BETA, sigma) - BAR_BETA_BEFORE),
             )
         )
     return Errors(*errors)
@@ -125,9 +129,9 @@ def diffusion_coefficient() -> Errors:
 def noise_of_a_step() -> Errors:
     r"""Report, section 3.3: the noise is multiplied by the root of :math:`\tilde\beta_t`.
     Relative difference of its standard deviation from that by quadrature."""
-    _, variance = _reverse_law()
-    spread = (_BAR_BEFORE * _BETA / _BAR) ** 2
-    return Errors(*(abs(d / math.sqrt(variance) - 1) for d in (spread, math.sqrt(spread))))
+    _, exact = reverse_law_of_clean_point()
+    spread = BAR_BETA_BEFORE * BETA / BAR_BETA
+    return Errors(*(abs(deviation / exact - 1) for deviation in (spread**2, spread)))
 
 
 def noise_of_two_steps() -> Errors:
@@ -135,33 +139,33 @@ def noise_of_two_steps() -> Errors:
     :math:`\sqrt{\alpha_{t+1} (1 - \bar\alpha_t) + \beta_{t+1}}`; printed are
     :math:`\alpha_t` and no root over :math:`\beta_{t+1}`. Difference from
     :math:`\sqrt{1 - \bar\alpha_{t+1}}`."""
-    step, other = _ALPHA**2, float(_ALPHAS[_T - 2]) ** 2
+    step, other = ALPHA**2, ALPHA_BEFORE**2
     factors = (
-        math.sqrt(other * _BAR_BEFORE**2) + _BETA**2,
-        math.sqrt(step * _BAR_BEFORE**2 + _BETA**2),
+        math.sqrt(other * BAR_BETA_BEFORE**2) + BETA**2,
+        math.sqrt(step * BAR_BETA_BEFORE**2 + BETA**2),
     )
-    return Errors(*(abs(factor - _BAR) for factor in factors))
+    return Errors(*(abs(factor - BAR_BETA) for factor in factors))
 
 
 def reverse_mean_of_report() -> Errors:
     r"""Report, A.3: both denominators are :math:`1 - \bar\alpha_t`; printed is
     :math:`1 - \bar\alpha_{t-1}`. Difference as for the notes' (3.9)."""
-    exact, _ = _reverse_law()
-    top = _ALPHA * _BAR_BEFORE**2 * _NOISY + _BEFORE * _BETA**2 * _CLEAN
-    return Errors(*(abs(top / bar**2 - exact) for bar in (_BAR_BEFORE, _BAR)))
+    exact, _ = reverse_law_of_clean_point()
+    top = ALPHA * BAR_BETA_BEFORE**2 * NOISY + BAR_ALPHA_BEFORE * BETA**2 * CLEAN
+    return Errors(*(abs(top / bar**2 - exact) for bar in (BAR_BETA_BEFORE, BAR_BETA)))
 
 
 def weight_of_a_step() -> Errors:
     r"""Report, A.4: the weight is :math:`1 / 2 \tilde\beta_t`; printed is the square of
     :math:`\tilde\beta_t`. Relative difference from the divergence of two Gaussians of this
     variance whose means are one standard deviation apart, by quadrature."""
-    _, variance = _reverse_law()
-    away = math.sqrt(variance)
+    _, away = reverse_law_of_clean_point()
+    variance = away**2
     x = np.linspace(-12 * away, 12 * away, 4001)
     first, second = (-((x - m) ** 2) / (2 * variance) for m in (0.0, away))
     mass = np.exp(first) / np.exp(first).sum()
     exact = float(mass @ (first - second))
-    return Errors(*(abs(away**2 / (2 * v) / exact - 1) for v in (variance**2, variance)))
+    return Errors(*(abs(variance / (2 * v) / exact - 1) for v in (variance**2, variance)))
 
 
 CHECKS: dict[str, Callable[[], Errors]] = {
@@ -177,14 +181,3 @@ CHECKS: dict[str, Callable[[], Errors]] = {
     "report, A.3": reverse_mean_of_report,
     "report, A.4": weight_of_a_step,
 }
-
-
-def _reverse_law() -> tuple[float, float]:
-    """Mean and variance of x_{t-1} given x_t and x_0, by Bayes' rule on a grid."""
-    x = np.linspace(-12, 12, 400_001)
-    log_mass = -((_NOISY - _ALPHA * x) ** 2) / (2 * _BETA**2)
-    log_mass -= (x - _BEFORE * _CLEAN) ** 2 / (2 * _BAR_BEFORE**2)
-    mass = np.exp(log_mass - log_mass.max())
-    mass /= mass.sum()
-    mean = float(mass @ x)
-    return mean, float(mass @ (x - mean) ** 2)

@@ -131,13 +131,13 @@ def conditional_loss() -> Errors:
 
 
 CHECKS: dict[str, Callable[[], Errors]] = {
-    "9.5": posterior_step,
-    "9.7": classifier_of_clean_points,
-    "9.10": renormalized_classifier,
-    "9.14": similarity_step,
-    "after 9.19": guided_noise,
-    "9.21": conditional_mean,
-    "9.22": conditional_loss,
+    "(9.5)": posterior_step,
+    "(9.7)": classifier_of_clean_points,
+    "(9.10)": renormalized_classifier,
+    "(9.14)": similarity_step,
+    "after (9.19)": guided_noise,
+    "(9.21)": conditional_mean,
+    "(9.22)": conditional_loss,
 }
 
 

@@ -65,9 +65,9 @@ def where_the_gradient_leads() -> Errors:
 
 
 CHECKS: dict[str, Callable[[], Errors]] = {
-    "18.8": cross_term,
-    "section 3.2": score_as_average,
-    "section 1.1": where_the_gradient_leads,
+    "notes, (18.8), last line but one": cross_term,
+    "report, section 3.2": score_as_average,
+    "report, section 1.1": where_the_gradient_leads,
 }
 
 

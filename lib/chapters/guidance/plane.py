@@ -299,9 +299,4 @@ def measure_bracket(task: BracketTask) -> dict[str, float]:
     from both sides, with its numerical errors."""
     require_type(task, BracketTask, "task", "a BracketTask")
     flow = condition(task.condition).flow(task.weight)
-    bracket = excess_bounds(flow, task.spacing, task.cells, splits=_SPLITS)
-    return {
-        "cost": bracket.cost,
-        **columns("lower", bracket.lower),
-        **columns("upper", bracket.upper),
-    }
+    return excess_bounds(flow, task.spacing, task.cells, splits=_SPLITS).row()

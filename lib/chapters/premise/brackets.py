@@ -16,24 +16,18 @@ import torch
 from scipy.optimize import minimize
 
 from diffot.errors import as_number, as_whole_number, require_known, require_type
-from diffot.estimates import columns
 from diffot.flows.exact import ExactFlow
-from diffot.laws import examples, toy
+from diffot.laws import examples
 from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.transport.bounds import Bounds, excess_bounds
 
 FAMILIES = ("mirrored pair", "wheel of two", "wheel of three")
 _LIMITS = {"angle": (0.0, 90.0), "radius": (0.2, 4.0), "long": (0.3, 2.0), "short": (0.1, 1.0)}
 _COARSE = {"spacing": 0.3, "cells": 20}  # of the searches
-# of laws whose flow takes long
-_TOLERANCE = {"Low2DSCurve": 1e-6}
-# of laws whose modes or ends the flow tears apart
-_SPLITS = {"Low2DASymMix": 4, "Low2DSCurve": 2}
 
 NAMED = {
     "V": examples.bent_pair,
     "Low2DASymMix": lambda: thesis_mixture("Low2DASymMix"),
-    "Low2DSCurve": lambda: toy.s_curve_mixture(400),
 }
 
 
@@ -91,12 +85,13 @@ class BracketTask:
 
     Args:
         law: a name in :data:`NAMED`, or an arrangement.
-        spacing, cells: see :func:`~diffot.transport.bounds.excess_bounds`.
+        spacing, cells, splits: see :func:`~diffot.transport.bounds.excess_bounds`.
     """
 
     law: str | Arrangement
     spacing: float
     cells: int
+    splits: int = 0
 
     def __post_init__(self):
         require_type(self.law, (str, Arrangement), "law", "a name or an Arrangement")
@@ -104,24 +99,18 @@ class BracketTask:
             require_known(self.law, "law", list(NAMED))
         object.__setattr__(self, "spacing", as_number(self.spacing, "spacing", above=0))
         object.__setattr__(self, "cells", as_whole_number(self.cells, "cells", least=8))
+        object.__setattr__(self, "splits", as_whole_number(self.splits, "splits", least=0))
 
     def bounds(self) -> Bounds:
         """The bracket, with the potential."""
         law = NAMED[self.law]() if isinstance(self.law, str) else self.law.law()
-        tolerance = _TOLERANCE.get(self.law, 1e-8)
-        flow, splits = ExactFlow(law, tolerance), _SPLITS.get(self.law, 0)
-        return excess_bounds(flow, self.spacing, self.cells, splits=splits)
+        return excess_bounds(ExactFlow(law, 1e-8), self.spacing, self.cells, splits=self.splits)
 
 
 def measure_bracket(task: BracketTask) -> dict:
     """Cost of the flow, and its relative excess from both sides with its numerical errors."""
     require_type(task, BracketTask, "task", "a BracketTask")
-    bracket = task.bounds()
-    return {
-        "cost": bracket.cost,
-        **columns("lower", bracket.lower),
-        **columns("upper", bracket.upper),
-    }
+    return task.bounds().row()
 
 
 @dataclass(frozen=True)

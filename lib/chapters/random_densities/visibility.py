@@ -34,7 +34,6 @@ from diffot.errors import (
     require_known,
     require_type,
 )
-from diffot.estimates import columns as named_columns
 from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
 from diffot.laws.densities import FAMILIES, QuarticMixture, random_density
@@ -152,12 +151,7 @@ def measure_bracket(task: BracketTask) -> dict:
     require_type(task, BracketTask, "task", "a BracketTask")
     density, _ = DensityTask(task.family, task.index, task.seed).law()
     flow = DensityFlow(density, tolerance=1e-5)
-    bracket = bounds.excess_bounds(flow, **_BRACKETS[task.family])
-    return {
-        "cost": bracket.cost,
-        **named_columns("lower", bracket.lower),
-        **named_columns("upper", bracket.upper),
-    }
+    return bounds.excess_bounds(flow, **_BRACKETS[task.family]).row()
 
 
 def random_gaussian_mixture(dim: int, draws: torch.Generator) -> GaussianMixture:

@@ -11,6 +11,7 @@ rearrangement of the latents: it keeps N(0, I), and makes the pairing with their
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
 from diffot.errors import as_number, as_whole_number, require_type
+from diffot.estimates import columns
 from diffot.flows.maps import Map
 from diffot.transport.fitting import fit_potential
 from diffot.transport.nodes import Nodes, modes, nodes
@@ -58,6 +60,14 @@ class Bounds:
     cost: float
     potential: Potential
 
+    def row(self) -> dict[str, float]:
+        """The numbers as a row of a table: ``cost``, ``lower``, ``upper``, and the errors."""
+        return {
+            "cost": self.cost,
+            **columns("lower", self.lower),
+            **columns("upper", self.upper),
+        }
+
 
 def excess_bounds(
     transport_map: Map | Callable[[Tensor], Tensor],
@@ -70,7 +80,8 @@ def excess_bounds(
     """Bracket the relative excess of a map from N(0, I) in the plane.
 
     Potential and rearrangement are fitted on one grid of latents and evaluated on three others,
-    of the same spacing, which lie between its nodes; the bounds are means over these. Mass
+    of the same spacing, which lie between its nodes; the bounds are means over these, the lower
+    one at least 0. Mass
     outside the disk of radius ``reach`` is left out: 2e-8 for 6, 7e-10 for 6.5. The quadratures
     see features of the map down to their spacing. Where modes of the data are separated the map
     is steeper than that: their errors say so, and with ``splits`` cells over which it is steep
@@ -110,11 +121,11 @@ def excess_bounds(
     gaps = [duality_gap(potential, part) for part in evaluated]
     upper = [gap / (part.cost - gap) for gap, part in zip(gaps, evaluated)]
     cost = sum(part.cost for part in evaluated) / len(evaluated)
-    return Bounds(_bound(lower), _bound(upper), cost, potential)
+    return Bounds(_bound(lower, least=0.0), _bound(upper), cost, potential)
 
 
-def _bound(values: list[float]) -> Bound:
-    return Bound(sum(values) / len(values), (max(values) - min(values)) / 2)
+def _bound(values: list[float], least: float = -math.inf) -> Bound:
+    return Bound(max(least, sum(values) / len(values)), (max(values) - min(values)) / 2)
 
 
 def duality_gap(potential: Potential, part: Nodes) -> float:
@@ -139,7 +150,7 @@ def saved(
         rounds: greatest number of fields.
 
     Returns:
-        One number for each of ``evaluated``; 0, which no rearrangement saves, where that is more.
+        One number for each of ``evaluated``; below 0 where the fields chosen save nothing there.
     """
     places = [part.z for part in (fitted, *evaluated)]
     sizes = np.cumsum([len(z) for z in places])[:-1]
@@ -161,7 +172,7 @@ def saved(
         else:
             break
         places, best = moved, gain
-    return [max(0.0, _saving(moved, part)) for moved, part in zip(places[1:], evaluated)]
+    return [_saving(moved, part) for moved, part in zip(places[1:], evaluated)]
 
 
 def _saving(moved: np.ndarray, part: Nodes) -> float:

@@ -1,11 +1,10 @@
-"""Student's kernels against scipy, Poisson flow's kernel and the law of the scale."""
+"""Student's kernels against scipy, Poisson flow's prior and the law of the scale."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from diffot.processes import poisson
 from diffot.processes.kernels import StudentKernel
 
 
@@ -21,9 +20,13 @@ def test_the_density_is_that_of_scipy(dof, dim):
     np.testing.assert_allclose(StudentKernel(dof).log_density(x), law.logpdf(x.numpy()))
 
 
-def test_one_degree_of_freedom_is_poisson_flow():
-    x = 2 * _normal(10, 3)
-    torch.testing.assert_close(StudentKernel(1).log_density(x), poisson.log_kernel(x, 1.0))
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_draws_of_poisson_flow_have_the_beta_law_of_their_paper(dim):
+    """Xu et al. 2022, the prior at a great height."""
+    draws = StudentKernel(1).sample(20_000, dim, torch.Generator().manual_seed(2))
+    squares = draws.square().sum(1)
+    share = squares / (squares + 1)
+    assert stats.kstest(share.numpy(), stats.beta(dim / 2, 0.5).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("dof", [1, 2, 4, 16, 64])
