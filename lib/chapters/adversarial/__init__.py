@@ -1,0 +1,1 @@
+"""The chapter on adversarial training as a flow of points."""
