@@ -17,7 +17,8 @@ from accelerate import Accelerator
 from diffot.errors import as_whole_number
 from diffot.files import check_space
 from diffot.learning import checkpoints, recipes, registry, training
-from diffot.learning.kinds import AutoencoderRecipe, DenoiserRecipe, ProbeRecipe
+from diffot.learning.epoch_kinds import AutoencoderRecipe, MaskedRecipe, ProbeRecipe
+from diffot.learning.kinds import DenoiserRecipe
 from diffot.learning.precision import PRECISIONS
 from diffot.learning.runs import TrainingRun
 from diffot.paths import CHECKPOINTS
@@ -106,7 +107,7 @@ def _train_one(
 
 
 def _info(options: argparse.Namespace) -> None:
-    for kind in (DenoiserRecipe, ProbeRecipe, AutoencoderRecipe):
+    for kind in (DenoiserRecipe, ProbeRecipe, AutoencoderRecipe, MaskedRecipe):
         print(f"{kind.title}s")
         for name, recipe in recipes.RECIPES.items():
             if isinstance(recipe, kind):

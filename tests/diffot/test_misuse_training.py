@@ -25,7 +25,8 @@ from diffot.learning import (
 from diffot.learning.attributes import AttributeProbe
 from diffot.learning.autoencoder import ConditionalVAE
 from diffot.learning.batches import Draws, Epochs
-from diffot.learning.kinds import AutoencoderRecipe, DenoiserRecipe, ProbeRecipe
+from diffot.learning.epoch_kinds import AutoencoderRecipe, ProbeRecipe
+from diffot.learning.kinds import DenoiserRecipe
 from diffot.learning.networks import MLP
 from diffot.learning.objectives import DenoisingLoss, FlowMatchingLoss
 from diffot.learning.runs import TrainingRun

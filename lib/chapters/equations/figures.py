@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 
-from bookkit.plots import EXACT, PALETTE
+from bookkit.plots import EXACT, PALETTE, PRIOR
 from chapters.equations.chain import VARIANCES
 
 # One color for each variance; other lines in their order.
@@ -20,5 +21,34 @@ def divergences(ax: Axes, steps: Sequence[int], lines: Mapping[str, Sequence[flo
                 label=name)  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="divergence (nats)")
     ax.set_xticks(steps, [f"{count:g}" for count in steps])
+    ax.minorticks_off()
+    ax.legend(fontsize="small")
+
+
+def bounds_in_bits(ax: Axes, steps: Sequence[int], lines: Mapping[str, Sequence[float]]) -> None:
+    """Bounds of the likelihood against numbers of steps, which are logarithmic."""
+    for (name, values), marker in zip(lines.items(), "osD"):
+        ax.plot(steps, values, color=KINDS[name], marker=marker, ms=5, label=name)
+    _against_steps(ax, steps, "bound (bits for each pixel)")
+
+
+def distances(
+    ax: Axes,
+    steps: Sequence[int],
+    lines: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    real: float,
+) -> None:
+    """Distances with bars of two standard errors, and that of real images."""
+    for (name, (value, error)), marker in zip(lines.items(), "osD"):
+        ax.errorbar(steps, value, yerr=2 * error, color=KINDS[name], marker=marker, ms=5,
+                    capsize=3, label=name)  # fmt: skip
+    ax.axhline(real, color=PRIOR, ls="--", label="real digits")
+    ax.set_ylim(0, None)
+    _against_steps(ax, steps, "distance in features")
+
+
+def _against_steps(ax: Axes, steps: Sequence[int], ylabel: str) -> None:
+    ax.set(xscale="log", xlabel="steps", ylabel=ylabel)
+    ax.set_xticks(steps, [str(count) for count in steps])
     ax.minorticks_off()
     ax.legend(fontsize="small")

@@ -28,7 +28,7 @@ from diffot.estimates import GROUPS, Estimate, columns, mean
 from diffot.learning import measured, recipes, registry
 from diffot.learning.attributes import AttributeProbe
 from diffot.learning.classifiers import probe_log_probability
-from diffot.learning.kinds import ProbeRecipe
+from diffot.learning.epoch_kinds import ProbeRecipe
 from diffot.measures import quality
 from diffot.measures.distances import distances
 from diffot.samplers.ddim import ddim

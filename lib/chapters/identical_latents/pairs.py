@@ -29,7 +29,7 @@ from diffot.errors import (
 from diffot.estimates import columns
 from diffot.learning import checkpoints, datasets, measured, recipes, registry
 from diffot.learning.attributes import AttributeProbe
-from diffot.learning.kinds import AutoencoderRecipe
+from diffot.learning.epoch_kinds import AutoencoderRecipe
 from diffot.learning.latent_maps import (
     AnyMap,
     GaussianMap,

@@ -28,7 +28,7 @@ from diffot.errors import (
 from diffot.estimates import GROUPS, columns, mean
 from diffot.learning import datasets, measured, recipes, registry
 from diffot.learning.attributes import AttributeProbe
-from diffot.learning.kinds import ProbeRecipe
+from diffot.learning.epoch_kinds import ProbeRecipe
 from diffot.measures import quality
 from diffot.measures.distances import differently_read, distances
 from diffot.samplers.ddim import ddim

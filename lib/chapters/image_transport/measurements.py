@@ -29,7 +29,8 @@ from diffot.flows.jacobian import (
 )
 from diffot.flows.maps import Map
 from diffot.learning import checkpoints, datasets, latent_maps, measured, recipes, registry
-from diffot.learning.kinds import AutoencoderRecipe, DenoiserRecipe
+from diffot.learning.epoch_kinds import AutoencoderRecipe
+from diffot.learning.kinds import DenoiserRecipe
 from diffot.learning.maps import AutoencoderMap
 from diffot.samplers.ddim import ddim_steps
 from diffot.seeds import generator

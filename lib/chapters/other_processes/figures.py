@@ -99,3 +99,11 @@ def token_losses(
     ax.set_xticks(sizes, [str(size) for size in sizes])
     ax.minorticks_off()
     ax.legend(fontsize="small")
+
+
+def surprise(ax: Axes, hidden: np.ndarray, values: np.ndarray, independent: float) -> None:
+    """Surprise of a hidden pixel against how many are hidden, and that of independent pixels."""
+    ax.plot(hidden, values, color=EXACT, label="network")
+    ax.axhline(independent, color=PRIOR, ls="--", label="frequencies alone")
+    ax.set(xlabel="hidden pixels", ylabel="surprise of a pixel (nats)", ylim=(0, None))
+    ax.legend(fontsize="small")

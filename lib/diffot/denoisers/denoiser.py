@@ -12,7 +12,7 @@ Noise, score and velocities are other readings of the same quantity:
           \frac{dx}{dt} = \dot\alpha_t \hat x_0 + \dot\sigma_t \hat\varepsilon
 
 (Ho et al. 2020, eq. 15; Song et al. 2021b, eq. 4; Salimans & Ho 2022, section 4; Lipman et al.
-2023, eq. 10).
+2023, eq. 15).
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ class Denoiser(ABC):
 
     @abstractmethod
     def denoise(self, x: Tensor, t: Time) -> Tensor:
-        """The expected clean point (thesis eq. 3.37)."""
+        """The expected clean point (thesis eq. 3.37; Su & Yang 2025, eqs. 3.11 and 7.6)."""
 
     def noise(self, x: Tensor, t: Time) -> Tensor:
-        """The expected noise. Overridden where it can be had without dividing by sigma_t."""
+        """The expected noise (thesis eq. 3.36). Overridden where it can be had without dividing
+        by sigma_t."""
         alpha, sigma = amplitudes(self.schedule, x, t)
         return (x - alpha * self.denoise(x, t)) / sigma
 
     def score(self, x: Tensor, t: Time) -> Tensor:
-        """The gradient of the log density of x_t."""
+        """The gradient of the log density of x_t (Su & Yang 2025, eq. 6.16; Khrulkov et al. 2023,
+        eq. 3, but for its sign)."""
         _, sigma = amplitudes(self.schedule, x, t)
         return -self.noise(x, t) / sigma
 
@@ -56,7 +58,8 @@ class Denoiser(ABC):
         return alpha * self.noise(x, t) - sigma * self.denoise(x, t)
 
     def flow_velocity(self, x: Tensor, t: Time) -> Tensor:
-        """The velocity dx/dt of the probability flow."""
+        """The velocity dx/dt of the probability flow (Song et al. 2021b, eq. 13; Su & Yang 2025,
+        eqs. 6.14, 15.14 and 15.22; Khrulkov et al. 2023, eq. 6)."""
         amplitudes(self.schedule, x, t)
         alpha_rate, sigma_rate = (beside(rate, x) for rate in self.schedule.rates(t))
         return alpha_rate * self.denoise(x, t) + sigma_rate * self.noise(x, t)

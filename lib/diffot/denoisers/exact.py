@@ -11,7 +11,7 @@ from diffot.processes.schedules import Schedule, Time
 
 
 class ExactDenoiser(Denoiser):
-    r"""The posterior mean :math:`E[x_0 \mid x_t]` of a law.
+    r"""The posterior mean :math:`E[x_0 \mid x_t]` of a law (Su & Yang 2025, eq. 7.6).
 
     At t = 0 it is x itself, if the law has a density.
     """

@@ -46,6 +46,8 @@ _ONE = "a Denoiser; as_denoiser makes one"
 class GuidedDenoiser(Denoiser):
     r"""Classifier-free guidance: :math:`(1 - w)\, \hat x_0 + w\, \hat x_0^y`.
 
+    (Ho & Salimans 2022, eq. 6; Su & Yang 2025, eq. 9.24; their weight is w - 1.)
+
     Args:
         unconditional: of the whole law, :math:`\hat x_0`.
         conditional: of the class, :math:`\hat x_0^y`, with the same schedule.
@@ -103,8 +105,9 @@ def classifier_free(
 class GradientGuidedDenoiser(Denoiser):
     r"""Guidance along a gradient: :math:`\hat\varepsilon - w\, \sigma_t \nabla s(x_t, t)`.
 
-    With :math:`s = \log p(y \mid x_t)` this is classifier guidance; with any other s, such as the
-    similarity to a reference, it is similarity guidance (Liu et al. 2023).
+    With :math:`s = \log p(y \mid x_t)` this is classifier guidance (Su & Yang 2025, eq. 9.19, for
+    w = 1); with any other s, such as the similarity to a reference, it is similarity guidance
+    (Liu et al. 2023).
 
     Args:
         denoiser: what is guided.
@@ -274,9 +277,9 @@ def class_log_probability(
 def at_clean_point(denoiser: Denoiser, potential: Callable[[Tensor], Tensor]) -> LogPotential:
     r"""A function of clean points, asked at the expected one: :math:`s(\hat x_0(x_t))`.
 
-    So a classifier that has seen no noise can guide (Bansal et al. 2023). The gradient
-    goes through the denoiser. It is that of :math:`\log E[e^{s(x_0)} \mid x_t]` only as far as s
-    is linear where the clean point may be.
+    So a classifier that has seen no noise can guide (Bansal et al. 2023; Su & Yang 2025,
+    eq. 9.7). The gradient goes through the denoiser. It is that of
+    :math:`\log E[e^{s(x_0)} \mid x_t]` only as far as s is linear where the clean point may be.
 
     Args:
         denoiser: differentiable by autograd.
@@ -292,7 +295,7 @@ def cosine_similarity(
 ) -> Callable[[Tensor], Tensor]:
     r"""The cosine of the angle between the features of points and those of a reference.
 
-    :math:`E(x) \cdot E(y) / (\|E(x)\| \|E(y)\|)`.
+    :math:`E(x) \cdot E(y) / (\|E(x)\| \|E(y)\|)` (Su & Yang 2025, eq. 9.15).
 
     Args:
         encode: the features of points (B, *d), shape (B, F), none of them all zero.

@@ -41,6 +41,9 @@ class Parametrization:
     def denoise(self, schedule: Schedule, x: Tensor, output: Tensor, t: Time) -> Tensor:
         """The clean point in x, shape (B, *d), that an answer of this kind says.
 
+        If that is the noise: (x - sigma_t times it) / alpha_t (Ho et al. 2020, eq. 15; thesis
+        eqs. 3.36 and 3.37; Su & Yang 2025, eq. 3.11).
+
         Raises:
             ValueError: where it says nothing about it: the noise does not, where x is noise only.
         """
@@ -70,8 +73,8 @@ class Parametrization:
         return tuple(beside(factor, x) for factor in (alpha, sigma, a, b, whole))
 
 
-# The noise (Ho et al. 2020), the clean point, v (Salimans & Ho 2022, section 4), and the velocity
-# dx/dt of a path on which x_0 and the noise stay (Lipman et al. 2023, eq. 21).
+#: The noise (Ho et al. 2020), the clean point, v (Salimans & Ho 2022, section 4), and the
+#: velocity dx/dt of a path on which x_0 and the noise stay (Lipman et al. 2023, eq. 21).
 PARAMETRIZATIONS = {
     kind.name: kind
     for kind in (

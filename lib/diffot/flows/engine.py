@@ -2,7 +2,7 @@ r"""The probability flow of a law whose noisy scores are known, in coordinates w
 
 Diffusion by :math:`dx = -x\,dt + \sqrt 2\,dW` keeps :math:`x_t = \alpha x_0 + \sigma \varepsilon`
 with :math:`\alpha = e^{-t}, \alpha^2 + \sigma^2 = 1`. The probability flow (Song et al. 2021b,
-eq. 13),
+eq. 13; Khrulkov et al. 2023, eq. 9),
 
 .. math:: \frac{dx}{dt} = -x - \nabla \log p_t(x),
 
@@ -96,9 +96,9 @@ class Flow(Map):
     def encode(self, x: Tensor) -> Tensor:
         """The inverse of :meth:`decode`: where the flow takes points (B, d).
 
-        For infinite time and a single Gaussian N(m, C) this is :math:`C^{-1/2} (x - m)`. Points
-        in a wide gap between modes, where the law has no mass, are all encoded to within rounding
-        of one surface and do not come back.
+        For infinite time and a single Gaussian N(m, C) this is :math:`C^{-1/2} (x - m)` (Khrulkov
+        et al. 2023, theorem 3.1). Points in a wide gap between modes, where the law has no mass,
+        are all encoded to within rounding of one surface and do not come back.
         """
         return self._in_parts(self._encode, x, "x")
 

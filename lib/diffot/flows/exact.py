@@ -28,6 +28,8 @@ _CHUNK = 2**16  # numbers per array of (component, dimension, point): fits a cor
 class ExactFlow(Flow):
     """The map from N(0, I), at infinite time, to a Gaussian mixture.
 
+    Its flow is that of Khrulkov et al. 2023, eq. 9.
+
     Args:
         law: the mixture.
         tolerance: largest error of one solver step in any coordinate of any point, in standard
@@ -90,7 +92,8 @@ class ExactFlow(Flow):
                   + \log |\det \nabla \mathrm{encode}(x)|,
 
         the last term being an integral of the divergence (Chen et al. 2018, theorem 1; Song et
-        al. 2021b, eq. 39). It equals ``law.log_prob(x)`` without using it, which checks both.
+        al. 2021b, eq. 39; Su & Yang 2025, eq. 12.6). It equals ``law.log_prob(x)`` without using
+        it, which checks both.
 
         Args:
             x: points, shape (B, d).

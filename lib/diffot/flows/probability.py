@@ -6,12 +6,12 @@ For every schedule, :math:`u = x_t / \sqrt{\alpha_t^2 + \sigma_t^2}` obeys
           \theta = \arctan \frac{\alpha_t}{\sigma_t},
 
 which is :math:`dz / dr = \hat x_0` in :math:`z = x_t / \sigma_t`, :math:`r = \alpha_t / \sigma_t`
-(Song et al. 2021a, eq. 14) turned by an angle. It is regular at both ends: at :math:`\theta = 0`,
-where nothing is left of the data, the right side is the mean of the data, and at
-:math:`\theta = \pi / 2`, where no noise is, it tends to 0 with :math:`\cos\theta`.
+(Song et al. 2021a, eq. 14; Su & Yang 2025, eq. 4.16) turned by an angle. It is regular at both
+ends: at :math:`\theta = 0`, where nothing is left of the data, the right side is the mean of the
+data, and at :math:`\theta = \pi / 2`, where no noise is, it tends to 0 with :math:`\cos\theta`.
 
 The log density follows from the divergence along the path (Chen et al. 2018, theorem 1; Song et
-al. 2021b, eq. 39),
+al. 2021b, eq. 39; Su & Yang 2025, eq. 12.6),
 
 .. math:: \log p(x) = \log p_T(u_T) - \int_{\theta_T}^{\pi/2} \nabla \cdot \frac{du}{d\theta}\,
           d\theta .

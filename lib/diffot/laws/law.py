@@ -43,15 +43,15 @@ class Law(ABC):
     def posterior_covariance(self, x: Tensor, alpha: Level, sigma: Level) -> Tensor:
         r"""The covariance of x_0 given x, shape (B, d, d), d the number of entries of a point.
 
-        The posterior mean has the Jacobian :math:`\alpha / \sigma^2` times it (Efron 2011,
-        eq. 2.8, in d dimensions).
+        (Su & Yang 2025, eq. 7.8.) The posterior mean has the Jacobian
+        :math:`\alpha / \sigma^2` times it (Efron 2011, eq. 2.8, in d dimensions).
         """
 
     def score(self, x: Tensor, alpha: Level = 1.0, sigma: Level = 0.0) -> Tensor:
         r"""The gradient of the log density at x, shape (B, *shape).
 
-        :math:`(\alpha\, E[x_0 \mid x] - x) / \sigma^2` (Tweedie's formula: Efron 2011, eq. 2.8)
-        where a law has none of its own, which needs sigma > 0.
+        :math:`(\alpha\, E[x_0 \mid x] - x) / \sigma^2` (Tweedie's formula: Efron 2011, eq. 2.8;
+        Su & Yang 2025, eq. 18.5) where a law has none of its own, which needs sigma > 0.
         """
         require_batch(x)
         a, s = levels(len(x), alpha, sigma)
@@ -71,8 +71,9 @@ class Marginal(Law):
     r"""The law of :math:`\alpha x_0 + \sigma \varepsilon`, x_0 from another law.
 
     With more noise, :math:`y = a (\alpha x_0 + \sigma \varepsilon) + s \varepsilon'` has
-    the other law at :math:`(a \alpha, \sqrt{a^2 \sigma^2 + s^2})`, and given x_0 and y the law of
-    x is Gaussian.
+    the other law at :math:`(a \alpha, \sqrt{a^2 \sigma^2 + s^2})` (thesis eqs. 2.15 and 3.12;
+    Su & Yang 2025, eq. 1.3), and given x_0 and y the law of x is Gaussian (thesis eqs. 3.33 and
+    3.34; Su & Yang 2025, eq. 3.6; Kim & Lee 2024, theorem 2).
 
     Args:
         law: of x_0.

@@ -27,6 +27,8 @@ from diffot.laws.law import Law, Level, levels
 class GaussianMixture(Law):
     r"""The law :math:`p(x) = \sum_k w_k N(x; m_k, C_k)` in d dimensions.
 
+    With one component it is a Gaussian (thesis eq. 2.12).
+
     Args:
         weights: shape (K,), positive, summing to 1 within the rounding of their own type.
         means: shape (K, d).
@@ -71,6 +73,7 @@ class GaussianMixture(Law):
 
     @property
     def shape(self) -> tuple[int]:
+        """Of a point, (d,)."""
         return (self.dim,)
 
     @property
@@ -86,7 +89,11 @@ class GaussianMixture(Law):
         return within + torch.einsum("k,kd,ke->de", self.weights, centered, centered)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw n independent points, float64 of shape (n, d)."""
+        """Draw n independent points, float64 of shape (n, d).
+
+        Those of a component are its mean plus the root of its covariance times draws of N(0, I)
+        (thesis eq. 2.13).
+        """
         n = as_whole_number(n, "n", least=1)
         require_generator(generator)
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
@@ -97,6 +104,8 @@ class GaussianMixture(Law):
     def marginal(self, alpha: float, sigma: float) -> GaussianMixture:
         r"""The law of x_t: means :math:`\alpha m_k`, covariances
         :math:`\alpha^2 C_k + \sigma^2 I`.
+
+        It is the integral of Su & Yang 2025, eq. 3.14, and Kim & Lee 2024, eq. 20.
 
         Args:
             alpha, sigma: at least 0, and not so small that the covariances become singular.
@@ -159,7 +168,8 @@ class GaussianMixture(Law):
     def posterior(self, x: Tensor, alpha: float, sigma: float) -> GaussianMixture:
         r"""The law of x_0 given x: what a perfect stochastic sampler draws from x.
 
-        Components that lie too far away to matter in float64 are left out. The others have
+        By Bayes' rule (thesis eq. 2.3). Components that lie too far away to matter in float64 are
+        left out. The others have
 
         .. math:: C_k' = \sigma^2 C_k P_k^{-1}, \qquad
                   m_k' = m_k + \alpha C_k P_k^{-1} (x - \alpha m_k),

@@ -42,9 +42,13 @@ class Density(Protocol):
     covariance: Tensor  # shape (2, 2)
     box: Tensor  # lowest and highest coordinates of any mass that matters, shape (2, 2)
 
-    def log_prob(self, x: Tensor) -> Tensor: ...
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log density at x of shape (B, 2), in nats, shape (B,)."""
+        ...
 
-    def score(self, x: Tensor) -> Tensor: ...
+    def score(self, x: Tensor) -> Tensor:
+        """Its gradient, shape (B, 2)."""
+        ...
 
 
 class NoisyDensity:

@@ -9,6 +9,7 @@ of :math:`L q^2`. They are what a perfect network for masked tokens would say.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
@@ -25,8 +26,51 @@ from diffot.errors import (
 MASK = -1
 
 
-class TokenChain:
-    """A Markov chain of tokens.
+class TokenModel(ABC):
+    """What says, of the tokens of a sequence that are hidden, what each of them may be."""
+
+    @property
+    @abstractmethod
+    def length(self) -> int:
+        """L, the number of tokens of a sequence."""
+
+    @property
+    @abstractmethod
+    def tokens(self) -> int:
+        """q, the number of different tokens."""
+
+    @abstractmethod
+    def conditionals(self, x: Tensor) -> Tensor:
+        """Probabilities of each token given those that are not masked, shape (B, L, q).
+
+        Args:
+            x: whole numbers of shape (B, L), -1 for a masked token. Those that are not masked
+                have the probability 1.
+
+        Raises:
+            TypeError, ValueError: for other tokens or shapes.
+        """
+
+    def require_sequences(self, x: Tensor, least: int) -> None:
+        """Make sure that x holds sequences of tokens, shape (B, L), none below ``least``."""
+        require_type(x, Tensor, "x", "a tensor of whole numbers, shape (B, L)")
+        if x.dtype != torch.int64:
+            raise TypeError(f"x has the type {x.dtype}; expected int64")
+        require(
+            x.ndim == 2 and x.shape[1] == self.length,
+            f"x has shape {tuple(x.shape)}; expected (B, {self.length})",
+        )
+        require(
+            bool(((x >= least) & (x < self.tokens)).all()),
+            f"x holds numbers from {int(x.min())} to {int(x.max())}; expected {least} to "
+            f"{self.tokens - 1}",
+        )
+
+
+class TokenChain(TokenModel):
+    """A Markov chain of tokens, whose conditionals are exact.
+
+    Each token depends on those before it through the last of them (thesis eq. 2.23).
 
     Args:
         length: L, the number of tokens.
@@ -36,7 +80,7 @@ class TokenChain:
     """
 
     def __init__(self, length: int, start: Tensor, moves: Tensor):
-        self.length = as_whole_number(length, "length", least=1)
+        self._length = as_whole_number(length, "length", least=1)
         self.start = as_probabilities(start, "start")
         rows = as_tensor(moves, "moves", torch.float64)
         count = len(self.start)
@@ -48,27 +92,21 @@ class TokenChain:
         self.moves = torch.stack([as_probabilities(row, "a row of moves") for row in rows])
 
     @property
+    def length(self) -> int:
+        return self._length
+
+    @property
     def tokens(self) -> int:
-        """q, the number of different tokens."""
         return len(self.start)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log probability of whole sequences (B, L), in nats, shape (B,)."""
-        self._require_sequences(x, least=0)
+        self.require_sequences(x, least=0)
         first = self.start.log()[x[:, 0]]
         return first + self.moves.log()[x[:, :-1], x[:, 1:]].sum(1)
 
     def conditionals(self, x: Tensor) -> Tensor:
-        """Probabilities of each token given those that are not masked, shape (B, L, q).
-
-        Args:
-            x: whole numbers of shape (B, L), -1 for a masked token. Those that are not masked
-                have the probability 1.
-
-        Raises:
-            TypeError, ValueError: for other tokens or shapes.
-        """
-        self._require_sequences(x, least=MASK)
+        self.require_sequences(x, least=MASK)
         allowed = torch.ones(*x.shape, self.tokens, dtype=torch.float64)
         seen = x != MASK
         allowed[seen] = torch.nn.functional.one_hot(x[seen], self.tokens).double()
@@ -90,20 +128,6 @@ class TokenChain:
         numbers = torch.arange(self.tokens**self.length)
         places = self.tokens ** torch.arange(self.length - 1, -1, -1)
         return numbers[:, None] // places % self.tokens
-
-    def _require_sequences(self, x: Tensor, least: int) -> None:
-        require_type(x, Tensor, "x", "a tensor of whole numbers, shape (B, L)")
-        if x.dtype != torch.int64:
-            raise TypeError(f"x has the type {x.dtype}; expected int64")
-        require(
-            x.ndim == 2 and x.shape[1] == self.length,
-            f"x has shape {tuple(x.shape)}; expected (B, {self.length})",
-        )
-        require(
-            bool(((x >= least) & (x < self.tokens)).all()),
-            f"x holds numbers from {int(x.min())} to {int(x.max())}; expected {least} to "
-            f"{self.tokens - 1}",
-        )
 
 
 def ising_chain(length: int, coupling: float, tokens: int = 2) -> TokenChain:

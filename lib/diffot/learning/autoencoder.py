@@ -174,7 +174,8 @@ class ConditionalVAE(nn.Module):
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     r"""Divergence of :math:`N(m, \operatorname{diag} e^l)` from N(0, I), in nats.
 
-    :math:`\tfrac12 \sum_i (m_i^2 + e^{l_i} - l_i - 1)` (Kingma & Welling 2014, appendix B).
+    :math:`\tfrac12 \sum_i (m_i^2 + e^{l_i} - l_i - 1)` (Kingma & Welling 2014, appendix B;
+    thesis eq. 2.22 and Kim & Lee 2024, eq. 34, for the second Gaussian N(0, I)).
 
     Args:
         mean, log_variance: m and l, shape (B, k).
@@ -219,8 +220,8 @@ def evidence_bound(
     generator: torch.Generator,
 ) -> Bound:
     r"""The evidence lower bound :math:`E_q \log p(x|z, y) - KL(q(z|x, y) \| N(0, I))` with one
-    draw of z for each image; weight of the divergence 1. Arguments as for
-    :meth:`ConditionalVAE.encode`."""
+    draw of z for each image; weight of the divergence 1 (thesis eqs. 3.3 and 3.7; Kim & Lee 2024,
+    eqs. 11 and 12). Arguments as for :meth:`ConditionalVAE.encode`."""
     require_type(network, ConditionalVAE, "network", "a ConditionalVAE")
     require_generator(generator)
     posterior = network.encode(images, labels)
@@ -248,7 +249,8 @@ def _bound(
 
 
 class EvidenceLoss(Objective):
-    """Minus the evidence lower bound of each image, in nats, with one draw of its latent.
+    """Minus the evidence lower bound of each image, in nats, with one draw of its latent (thesis
+    eqs. 3.3 and 3.7).
 
     Args:
         labels: those of the images that the network is conditioned on.

@@ -28,7 +28,9 @@ class Clock:
         self._cpu_start = time.process_time() - cpu_seconds
 
     def seconds(self) -> float:
+        """On the clock."""
         return time.perf_counter() - self._start
 
     def cpu_seconds(self) -> float:
+        """Of the processor, in all threads."""
         return time.process_time() - self._cpu_start

@@ -60,14 +60,15 @@ class GANResult:
 def discriminator_loss(real: Tensor, generated: Tensor) -> Tensor:
     r"""The mean of :math:`-\log D(x)` over real points plus that of :math:`-\log(1 - D(x))` over
     generated ones, D being the logistic function of the logits given (Goodfellow et al. 2014,
-    eq. 1). Where D is :math:`p / (p + q)`, the logit is :math:`\log p / q` and the loss
-    :math:`2 \log 2 - 2\, \mathrm{JS}(p, q)`."""
+    eq. 1; Su & Yang 2025, eqs. 19.3 and 19.4). Where D is :math:`p / (p + q)`, the logit is
+    :math:`\log p / q` and the loss :math:`2 \log 2 - 2\, \mathrm{JS}(p, q)`."""
     return softplus(-real).mean() + softplus(generated).mean()
 
 
 def generator_loss(generated: Tensor) -> Tensor:
     r"""The mean of :math:`-\log D(x)` over generated points, of logits given: not the minimax
-    loss, whose gradient vanishes where the discriminator wins (Goodfellow et al. 2014, 3)."""
+    loss, whose gradient vanishes where the discriminator wins (Goodfellow et al. 2014, section 3;
+    Su & Yang 2025, eq. 19.12, with the logarithm of D)."""
     return softplus(-generated).mean()
 
 

@@ -10,7 +10,6 @@ from diffot.errors import (
 )
 from diffot.learning import checkpoints, recipes
 from diffot.learning.datasets import load_images
-from diffot.learning.kinds import DenoiserRecipe
 
 HELD_OUT = 200  # seed of images that no model (0 to 2) and no probe (100 to 102) was trained on
 
@@ -24,7 +23,7 @@ def held_out(model: str, n: int) -> LabeledImages:
     Raises:
         ValueError: if the model is trained on all images there are.
     """
-    data, n = recipes.config(model, DenoiserRecipe).data, as_whole_number(n, "n", least=1)
+    data, n = getattr(recipes.config(model), "data", None), as_whole_number(n, "n", least=1)
     require(
         isinstance(data, dict) and "n" in data,
         f"{model} is trained on all of its data, which leaves none to hold out; expected a model "
@@ -41,7 +40,7 @@ def require_weights(model: str, weights: str) -> None:
     Raises:
         ValueError: if they are others.
     """
-    recipes.config(model, DenoiserRecipe)
+    recipes.config(model)
     require_type(weights, str, "weights", "the first digits of the hash of a model's weights")
     checkpoints.require_hashes(weights, model)
 

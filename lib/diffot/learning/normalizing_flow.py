@@ -62,6 +62,7 @@ class NormalizingFlow(Map):
         return self.network().transform(x.float()).to(x)
 
     def log_likelihood(self, x: Tensor) -> Tensor:
-        """Log density at points (B, d), in nats, shape (B,)."""
+        """Log density at points (B, d), in nats, shape (B,), by the change of variables (Kim &
+        Lee 2024, eq. 4)."""
         require_points(x, name="x")
         return self.network().log_prob(x.float()).to(x)

@@ -66,7 +66,8 @@ class DenoisingLoss(Objective):
 
     The loss of :math:`x_0` is :math:`\|\varepsilon - \varepsilon_\theta(\alpha_t x_0 + \sigma_t
     \varepsilon, t)\|^2 / d` with :math:`\varepsilon \sim N(0, I)` and t from the schedule's
-    ``draw_times``; for other predictions with their target in the place of the noise. With
+    ``draw_times`` (Ho et al. 2020, eq. 14; thesis eq. 3.42; without its factor, Su & Yang 2025,
+    eq. 5.23); for other predictions with their target in the place of the noise. With
     ``"flow"`` on a :class:`~diffot.processes.schedules.Rectified` schedule this is flow matching
     (Lipman et al. 2023, eq. 23). Networks are called as
     :class:`~diffot.denoisers.network.NetworkDenoiser` calls them. Recorded are the mean loss and,
@@ -166,8 +167,8 @@ class FlowMatchingLoss(DenoisingLoss):
     The loss of a pair of a data point :math:`x_0` and its latent :math:`\varepsilon` is
     :math:`\|\varepsilon - x_0 - v_\theta((1 - t) x_0 + t \varepsilon, t)\|^2 / d`, t being
     uniform (Liu et al. 2023, eq. 1; Lipman et al. 2023, eq. 23, with
-    :math:`\sigma_{\min} = 0`). Latents may have any law and depend on the data in any way:
-    independent pairs of noise and data give :class:`DenoisingLoss` on a
+    :math:`\sigma_{\min} = 0`; Su & Yang 2025, eq. 15.15). Latents may have any law and depend on
+    the data in any way: independent pairs of noise and data give :class:`DenoisingLoss` on a
     :class:`~diffot.processes.schedules.Rectified` schedule, pairs of latents and their points
     under a map its reflow (Liu et al. 2023, section 2.1). What is learned is read as a
     :class:`~diffot.denoisers.network.NetworkDenoiser` on that schedule with the parametrization

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from diffot.errors import require_known
-from diffot.learning.kinds import AutoencoderRecipe, DenoiserRecipe, ProbeRecipe, Recipe
+from diffot.learning.epoch_kinds import AutoencoderRecipe, MaskedRecipe, ProbeRecipe
+from diffot.learning.kinds import DenoiserRecipe, Recipe
 from diffot.learning.training import TrainConfig
 from diffot.processes.schedules import Rectified, linear, scaled_linear
 
@@ -224,6 +225,14 @@ _AUTOENCODER = AutoencoderRecipe(
     data=_FACES, test={**_FACES, "n": 500, "seed": 200}, labels=_LABELS
 )
 RECIPES |= {"FacesVAE32": _AUTOENCODER, "FacesVAE32B": replace(_AUTOENCODER, seed=1)}
+
+# Dark and bright pixels of digits, hidden at random; the same network as that of Digits28.
+RECIPES["Masked28"] = MaskedRecipe(
+    data=_DIGITS,
+    test={"set": "digits", "n": 5000, "skip": 4000},
+    network=_DIGIT_UNET,
+    shape=(1, 28, 28),
+)
 
 
 def config(name: str, kind: type[Recipe] = Recipe) -> Recipe:

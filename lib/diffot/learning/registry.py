@@ -1,4 +1,4 @@
-"""Everything that is trained by name: denoisers, probes and autoencoders, and their weights.
+"""Everything that is trained by name: denoisers, probes, autoencoders, models of masked pixels.
 
 Recipes are in :mod:`diffot.learning.recipes`, checkpoints in ``data/checkpoints``; see
 :mod:`diffot.learning.checkpoints`.
@@ -19,7 +19,9 @@ from diffot.errors import require, require_type
 from diffot.learning import checkpoints
 from diffot.learning.attributes import AttributeProbe, Evaluation
 from diffot.learning.autoencoder import ConditionalVAE
-from diffot.learning.kinds import DenoiserRecipe, ProbeRecipe, Recipe
+from diffot.learning.epoch_kinds import ProbeRecipe
+from diffot.learning.kinds import DenoiserRecipe, Recipe
+from diffot.learning.masking import MaskedNetwork
 from diffot.learning.recipes import RECIPES, config
 from diffot.learning.runs import TrainingRun, ungrid
 from diffot.learning.training import TrainResult
@@ -28,9 +30,9 @@ from diffot.paths import CACHE, CHECKPOINTS
 
 def load(
     name: str, folder: Path = CHECKPOINTS, kind: type[Recipe] = Recipe
-) -> NetworkDenoiser | AttributeProbe | ConditionalVAE:
+) -> NetworkDenoiser | AttributeProbe | ConditionalVAE | MaskedNetwork:
     """What was trained under this name, by its kind: a denoiser on the schedule that it was
-    trained with, a probe, or an autoencoder; weights in float32.
+    trained with, a probe, an autoencoder, or a model of masked pixels; weights in float32.
 
     Args:
         kind: for one kind only, the class of its recipes.

@@ -13,7 +13,8 @@ The first compares with the score itself, the others do without it:
 (Hyvärinen 2005, eqs. 2 and 4; Song et al. 2019, eq. 8; Vincent 2011, eq. 11). The means of the
 first three differ by :math:`\frac12 E \|\nabla \log p\|^2`, whatever the network, if p has a
 density that is smooth and vanishes far out. The last is one of the noisy points
-:math:`\tilde x`, whose explicit loss it exceeds by a constant too.
+:math:`\tilde x`, whose explicit loss it exceeds by a constant too (Su & Yang 2025, eq. 18.9). All
+four are in Gratias-Quiquandon et al., section 2.1.
 
 Networks are called with points of shape (n, *d) and times of shape (n,), which are zero: there is
 one level of noise. Losses are sums over the entries of a point, not means.
@@ -31,7 +32,7 @@ from diffot.learning.objectives import Examples, Inputs, Objective
 
 
 class ExplicitScoreLoss(Objective):
-    """Half the squared distance from the true score.
+    """Half the squared distance from the true score (Su & Yang 2025, eq. 18.1).
 
     Args:
         score: the true one, of points (n, *d), such as the ``score`` of a
@@ -59,7 +60,8 @@ class ExplicitScoreLoss(Objective):
 class DenoisingScoreLoss(Objective):
     r"""The denoising loss at one level of noise, for the score of the noisy points.
 
-    It is :math:`1 / 2 \sigma^2` times the squared distance of the noise from its prediction
+    (Su & Yang 2025, eq. 18.4; the target is that of Kim & Lee 2024, eq. 43.) It is
+    :math:`1 / 2 \sigma^2` times the squared distance of the noise from its prediction
     :math:`-\sigma s_\theta`.
 
     Args:

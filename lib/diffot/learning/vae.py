@@ -57,7 +57,8 @@ class VAE(nn.Module):
 
 class BoundLoss(Objective):
     r"""Minus the evidence lower bound of each point,
-    :math:`KL(q(z|x) \| N(0, I)) - \log p(x|z)` with one z of q(z|x), in nats."""
+    :math:`KL(q(z|x) \| N(0, I)) - \log p(x|z)` with one z of q(z|x), in nats (thesis eqs. 3.3 and
+    3.7; Kim & Lee 2024, eqs. 11 and 12)."""
 
     def __init__(self, latents: int):
         self.latents = as_whole_number(latents, "latents", least=1)
@@ -77,7 +78,7 @@ def importance_bound(network: VAE, x: Tensor, draws: int, generator: torch.Gener
     r"""The bound :math:`\log \frac1K \sum_k p(x|z_k) p(z_k) / q(z_k|x)` of log p(x), shape (B,).
 
     Its mean over the K draws is a lower bound that rises with K to log p(x) (Burda et al. 2016,
-    theorem 1); with K = 1 it is the evidence lower bound.
+    theorem 1); with K = 1 it is the evidence lower bound (thesis eq. 3.2).
 
     Args:
         x: points, shape (B, d). draws: K, at least 1.

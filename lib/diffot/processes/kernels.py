@@ -32,7 +32,8 @@ class StudentKernel:
     r"""The multivariate law of Student, :math:`\xi = \sqrt{\nu / \chi^2_\nu}\; g`, g Gaussian.
 
     Density :math:`\propto (1 + |\xi|^2 / \nu)^{-(d + \nu)/2}`. One degree of freedom is Poisson
-    flow; with many the kernel is Gaussian. The mean square is infinite up to two.
+    flow (Su & Yang 2025, eq. 14.17); with many the kernel is Gaussian. The mean square is
+    infinite up to two.
 
     Args:
         dof: the degrees of freedom :math:`\nu`, above 0.
@@ -89,7 +90,11 @@ class StudentKernel:
         return points * (stretched / radii)[:, None]
 
     def sample(self, count: int, dim: int, generator: torch.Generator) -> Tensor:
-        """Draws, float64 of shape (count, dim)."""
+        """Draws, float64 of shape (count, dim).
+
+        For one degree of freedom, a Gaussian vector over the size of one more Gaussian number (Su
+        & Yang 2025, eq. 14.19).
+        """
         require_generator(generator)
         z = torch.randn(count, dim, generator=generator, dtype=torch.float64)
         uniform = torch.rand(count, generator=generator, dtype=torch.float64).numpy()

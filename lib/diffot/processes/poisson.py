@@ -20,7 +20,10 @@ from diffot.errors import as_number, require_points
 
 
 def velocity(x: Tensor, t: float, points: Tensor) -> Tensor:
-    """dx/dt = (x - m) / t at height t > 0, shape (B, d), for equal charges at points (n, d)."""
+    """dx/dt = (x - m) / t at height t > 0, shape (B, d), for equal charges at points (n, d).
+
+    The field along x over that along t (Su & Yang 2025, eqs. 13.3 and 13.4).
+    """
     require_points(x)
     require_points(points, x.shape[1], "points")
     t = as_number(t, "t", above=0)

@@ -1,7 +1,7 @@
 r"""Schedules: how data become noise.
 
 A diffusion process mixes data and Gaussian noise (Ho et al. 2020, eq. 4; Song et al. 2021b,
-eq. 29),
+eq. 29; thesis eqs. 3.16 and 3.17; Su & Yang 2025, eq. 1.5; Kim & Lee 2024, eq. 19),
 
 .. math:: x_t = \alpha_t x_0 + \sigma_t \varepsilon, \qquad \varepsilon \sim N(0, I), \quad
           0 \le t \le T,
@@ -100,8 +100,9 @@ class Schedule(ABC):
         .. math:: f = \dot\alpha / \alpha, \qquad
                   g^2 = 2 \sigma (\dot\sigma - \sigma \dot\alpha / \alpha)
 
-        (Song et al. 2021b, eqs. 5 and 29, solved for f and g.) Both are infinite where no data
-        are left.
+        (Song et al. 2021b, eqs. 5 and 29, solved for f and g; Su & Yang 2025, eq. 5.21). Where
+        the variance is preserved, :math:`f = -g^2 / 2` (Song et al. 2021b, eq. 11; Khrulkov et
+        al. 2023, eq. 5). Both are infinite where no data are left.
 
         Returns:
             float64, of the shape of ``t``.
@@ -274,8 +275,9 @@ class VariancePreserving(Schedule):
 class VarianceExploding(Schedule):
     r"""Data that keep their amplitude under growing noise: :math:`\alpha_t = 1, \sigma_t = t`.
 
-    (Song et al. 2021b, section 3.4, in the time of Karras et al. 2022, eq. 5, whose spacing of
-    paths it has: :math:`t^{1/7}` falls in equal steps from T to ``least``, and then to 0.)
+    (Song et al. 2021b, section 3.4; Su & Yang 2025, eq. 12.13; in the time of Karras et al. 2022,
+    eq. 5, whose spacing of paths it has: :math:`t^{1/7}` falls in equal steps from T to
+    ``least``, and then to 0.)
     Networks are trained at times whose logarithm is uniform between that of ``least`` and of T,
     and told where it lies between them.
 
@@ -299,6 +301,7 @@ class VarianceExploding(Schedule):
 
     @property
     def parameters(self) -> dict:
+        """What the schedule was made with."""
         return {"T": self.T, "least": self.least}
 
     def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -324,7 +327,8 @@ class VarianceExploding(Schedule):
 class Rectified(Schedule):
     r"""Straight lines from data to noise: :math:`\alpha_t = 1 - t, \sigma_t = t`, T = 1.
 
-    (Liu et al. 2023, eq. 1; Lipman et al. 2023, section 4.1; their time runs from noise to data.)
+    (Liu et al. 2023, eq. 1; Lipman et al. 2023, section 4.1; their time runs from noise to data.
+    In Su & Yang 2025, eq. 15.16, it runs as here.)
     Networks are trained at times drawn uniformly from (0, 1] and told t; paths visit equally
     distant times.
     """
@@ -334,6 +338,7 @@ class Rectified(Schedule):
 
     @property
     def parameters(self) -> dict:
+        """None: there is one such schedule."""
         return {}
 
     def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -365,7 +370,9 @@ def _from_betas(name: str, parameters: dict, betas: Tensor) -> VariancePreservin
 def linear(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> VariancePreserving:
     r"""Variances on a line from beta_1 to beta_T (Ho et al. 2020, section 4).
 
-    :math:`\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)` (thesis eq. 3.16).
+    They are those of single steps, :math:`x_t = \sqrt{1 - \beta_t}\, x_{t-1} + \sqrt{\beta_t}\,
+    \varepsilon` (thesis eqs. 3.8 and 3.10; Khrulkov et al. 2023, eq. 1; Kim & Lee 2024, eq. 17),
+    so that :math:`\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)` (thesis eqs. 3.15 and 3.16).
     """
     parameters = _checked(T, beta_1, beta_T)
     betas = torch.linspace(beta_1, beta_T, parameters["T"], dtype=torch.float64)

@@ -23,17 +23,18 @@ def ddim(
 ) -> Tensor:
     r"""DDIM sampling (Song et al. 2021a, eqs. 12 and 16; thesis eqs. 3.44 and 3.47).
 
-    From time t to the next time s on the grid,
+    From time t to the next time s on the grid (Su & Yang 2025, eqs. 4.13 and 4.14),
 
     .. math:: x_s = \alpha_s \hat x_0 + \sqrt{\sigma_s^2 - c^2}\, \hat\varepsilon + c z,
               \qquad c = \eta \frac{\sigma_s}{\sigma_t}
               \sqrt{\sigma_t^2 - (\alpha_t / \alpha_s)^2 \sigma_s^2}, \quad z \sim N(0, I)
 
     (for a preserved variance, the last root is the paper's
-    :math:`\sqrt{1 - \bar\alpha_t / \bar\alpha_s}`). With eta = 0 this is deterministic, the
-    exponential Euler scheme of the probability flow; with eta = 1 and all T steps it is
-    :func:`~diffot.samplers.ddpm.ddpm` with the posterior variance. (Algorithm 3 of the thesis
-    prints the conditions for drawing z and for keeping the noise term exchanged.)
+    :math:`\sqrt{1 - \bar\alpha_t / \bar\alpha_s}`). With eta = 0 this is deterministic (Su & Yang
+    2025, eq. 4.12; Khrulkov et al. 2023, eq. 4), the exponential Euler scheme of the probability
+    flow; with eta = 1 and all T steps it is :func:`~diffot.samplers.ddpm.ddpm` with the posterior
+    variance. (Algorithm 3 of the thesis prints the conditions for drawing z and for keeping the
+    noise term exchanged.)
 
     Args:
         x_T: starting noise, shape (B, *d).
@@ -116,7 +117,7 @@ def invert(denoiser: Denoiser, x_0: Tensor, steps: int | Sequence[float] = 30) -
     r"""DDIM inversion, from data to noise: the probability flow, integrated upwards.
 
     The steps of :func:`ddim` (eta = 0) taken from each time t to the next greater time s
-    (Song et al. 2021a, eq. 14 and section 5.4),
+    (Song et al. 2021a, eq. 14 and section 5.4; Su & Yang 2025, eq. 4.15),
 
     .. math:: \frac{x_s}{\alpha_s} = \frac{x_t}{\alpha_t}
               + \Big(\frac{\sigma_s}{\alpha_s} - \frac{\sigma_t}{\alpha_t}\Big)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from diffot.denoisers.denoiser import Denoiser
-from diffot.errors import require_generator, require_known, require_type
+from diffot.errors import as_number, require_generator, require_known, require_type
 from diffot.processes.schedules import VariancePreserving
 from diffot.samplers.steps import as_start, noise_like, path
 
@@ -17,7 +17,7 @@ def ddpm(
     denoiser: Denoiser,
     x_T: Tensor,
     generator: torch.Generator,
-    variance: str = "beta",
+    variance: str | Callable[[float], float] = "beta",
     steps: int | Sequence[float] | None = None,
 ) -> Tensor:
     r"""Ancestral sampling (Ho et al. 2020, algorithm 2; thesis algorithm 2).
@@ -29,13 +29,18 @@ def ddpm(
               + \frac{a \sigma_s^2}{\sigma_t^2} x_t + c z, \qquad z \sim N(0, I),
 
     with no noise in the last step. For all T steps of a table these are the paper's equations:
-    :math:`a = \sqrt{1 - \beta_t}` and :math:`\beta = \beta_t`.
+    :math:`a = \sqrt{1 - \beta_t}` and :math:`\beta = \beta_t` (thesis eqs. 3.35 and 3.38;
+    Su & Yang 2025, eq. 3.10; Kim & Lee 2024, eq. 45).
 
     Args:
         x_T: starting noise, shape (B, *d).
         generator: source of the noise z.
         variance: ``"beta"`` for :math:`c^2 = \beta`, or ``"posterior"`` for
-            :math:`c^2 = \beta \sigma_s^2 / \sigma_t^2`.
+            :math:`c^2 = \beta \sigma_s^2 / \sigma_t^2` (thesis eq. 3.34). Or the mean squared
+            error of :math:`\hat x_0` for each entry, as a function of t: then
+            :math:`c^2 = \beta \sigma_s^2 / \sigma_t^2 + (\alpha_s \beta / \sigma_t^2)^2` times
+            it, the best variance there is (Bao et al. 2022a, theorem 1; Bao et al. 2022b, eq.
+            13, for a mean that is not exact; Su & Yang 2025, eqs. 8.1 and 8.8).
         steps: as in :func:`~diffot.samplers.ddim.ddim`; all T steps of a table if left out.
 
     Returns:
@@ -46,7 +51,8 @@ def ddpm(
         ValueError: for a bad start, steps or variance, or a missing generator.
     """
     x = as_start(denoiser, x_T)
-    require_known(variance, "variance", ("beta", "posterior"))
+    if not callable(variance):
+        require_known(variance, "variance", ("beta", "posterior"))
     require_generator(generator)
     if steps is None:
         wanted = "a table, VariancePreserving, if no steps are given"
@@ -60,5 +66,8 @@ def ddpm(
         x = next_alpha * beta / sigma**2 * x_0 + factor * kept * x
         if i + 2 < len(times):
             spread = beta if variance == "beta" else beta * kept
+            if callable(variance):
+                error = as_number(variance(times[i]), "what variance returns", at_least=0)
+                spread += (next_alpha * beta / sigma**2) ** 2 * error
             x = x + spread**0.5 * noise_like(x, generator)
     return x.to(x_T.dtype)

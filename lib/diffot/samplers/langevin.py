@@ -38,6 +38,8 @@ def langevin(
 ) -> Tensor:
     r"""Unadjusted Langevin dynamics (Roberts & Tweedie 1996, eq. 4).
 
+    (Kim & Lee 2024, eq. 44; Gratias-Quiquandon et al., section 1.1.)
+
     Args:
         score: of points (B, *d), of the same shape, such as the ``score`` of a
             :class:`~diffot.laws.law.Law`.
@@ -77,8 +79,9 @@ def annealed_langevin(
     At each level :math:`\sigma` there are ``steps`` steps of size
     :math:`h = \text{step} \cdot \sigma^2` with the score of the data under this noise. The paper
     says the size by :math:`\varepsilon = \text{step} \cdot \sigma_L^2`, with
-    :math:`\sigma_L` the last level. The points at the end have the noise of the last level; the
-    denoiser itself takes it off (Jolicoeur-Martineau et al. 2021, section 3.1).
+    :math:`\sigma_L` the last level (Gratias-Quiquandon et al., algorithm 1, too). The points at
+    the end have the noise of the last level; the denoiser itself takes it off
+    (Jolicoeur-Martineau et al. 2021, section 3.1).
 
     Args:
         denoiser: on a :class:`~diffot.processes.schedules.VarianceExploding` schedule, whose

@@ -18,34 +18,36 @@ import torch
 from torch import Tensor
 
 from diffot.errors import as_whole_number, require, require_generator, require_type
-from diffot.laws.tokens import MASK, TokenChain
+from diffot.laws.tokens import MASK, TokenModel
 
 Groups = Sequence[Sequence[int]]
 
 
-def reveal(chain: TokenChain, count: int, groups: Groups, generator: torch.Generator) -> Tensor:
+def reveal(model: TokenModel, count: int, groups: Groups, generator: torch.Generator) -> Tensor:
     """Draw so many sequences, int64 of shape (count, L).
+
+    One token at a time this is the second recipe of Su & Yang 2025, section 11.5.
 
     Args:
         groups: places 0, ..., L - 1, each in one group, in the order in which they are revealed.
     """
-    groups = _checked(chain, groups)
+    groups = _checked(model, groups)
     count = as_whole_number(count, "count", least=1)
     require_generator(generator)
-    x = torch.full((count, chain.length), MASK)
+    x = torch.full((count, model.length), MASK)
     for group in groups:
-        shares = chain.conditionals(x)[:, group].flatten(0, 1)
+        shares = model.conditionals(x)[:, group].flatten(0, 1)
         drawn = torch.multinomial(shares, 1, generator=generator)
         x[:, group] = drawn.reshape(count, len(group))
     return x
 
 
-def drawn_log_prob(chain: TokenChain, x: Tensor, groups: Groups) -> Tensor:
+def drawn_log_prob(model: TokenModel, x: Tensor, groups: Groups) -> Tensor:
     """Log probability with which sequences (B, L) are drawn, in nats, shape (B,)."""
-    groups = _checked(chain, groups)
+    groups = _checked(model, groups)
     seen, total = torch.full_like(x, MASK), torch.zeros(len(x), dtype=torch.float64)
     for group in groups:
-        shares = chain.conditionals(seen)[:, group]
+        shares = model.conditionals(seen)[:, group]
         total += shares.gather(2, x[:, group, None])[:, :, 0].log().sum(1)
         seen[:, group] = x[:, group]
     return total
@@ -81,13 +83,13 @@ def halving(length: int) -> list[list[int]]:
     return groups
 
 
-def _checked(chain: TokenChain, groups: Groups) -> list[list[int]]:
-    require_type(chain, TokenChain, "chain", "a TokenChain")
+def _checked(model: TokenModel, groups: Groups) -> list[list[int]]:
+    require_type(model, TokenModel, "model", "a TokenModel")
     listed = [list(group) for group in groups]
     places = sorted(place for group in listed for place in group)
     require(
-        places == list(range(chain.length)) and all(listed),
-        f"groups hold the places {places}; expected each of 0 to {chain.length - 1} once, and no "
+        places == list(range(model.length)) and all(listed),
+        f"groups hold the places {places}; expected each of 0 to {model.length - 1} once, and no "
         "empty group",
     )
     return listed

@@ -25,8 +25,8 @@ def euler_maruyama(
 
     .. math:: dx = \big(f x - g^2 \nabla \log p_t(x)\big)\,dt + g\,d\bar W
 
-    run from T down to 0, :math:`\bar W` being Brownian motion in that direction. From time t to
-    the next time s,
+    run from T down to 0 (Su & Yang 2025, eq. 5.8), :math:`\bar W` being Brownian motion in that
+    direction. From time t to the next time s,
 
     .. math:: x_s = x_t - (t - s) \big(f x_t - g^2 \nabla \log p_t(x_t)\big)
               + g \sqrt{t - s}\, z, \qquad z \sim N(0, I),

@@ -34,6 +34,8 @@ _SLACK = 1e-13  # rounding in the price of a pair, as a share of the largest cos
 def transport_cost(x: Tensor, y: Tensor, order: int = 2) -> float:
     r"""Cost of moving each x_i to y_i: the mean of :math:`\|x_i - y_i\|^p`, p = ``order``.
 
+    The integral of thesis eq. 3.50 and of Khrulkov et al. 2023, eq. 13, over a sample.
+
     Args:
         x, y: shape (n, d). order: a whole number, at least 1.
 
@@ -58,11 +60,12 @@ def optimal_assignment(
 ) -> Tensor:
     r"""The permutation p that minimizes :math:`\sum_i \|x_i - y_{p(i)}\|^q`, q = ``order``.
 
-    Solved exactly by POT's network simplex (Bonneel et al. 2011; Flamary et al. 2021). Memory
-    grows as n^2 and time a little faster: about a second at n = 2500, four at n = 5000. From a
-    guess that is nearly optimal it takes a fifth or less: only swaps among neighbors are tried,
-    and prices (dual variables) then show whether any other pair could lower the cost; such pairs
-    are let in until there is no new one.
+    (Khrulkov et al. 2023, eq. 12, for equal masses; thesis eq. 3.50.) Solved exactly by POT's
+    network simplex (Bonneel et al. 2011; Flamary et al. 2021). Memory grows as n^2 and time a
+    little faster: about a second at n = 2500, four at n = 5000. From a guess that is nearly
+    optimal it takes a fifth or less: only swaps among neighbors are tried, and prices (dual
+    variables) then show whether any other pair could lower the cost; such pairs are let in until
+    there is no new one.
 
     For order 2 only the inner products of the two clouds matter, each centered and in a unit of
     its own. So neither the unit of length nor the distance from the origin has an influence.
@@ -180,9 +183,10 @@ def _cheaper_pairs(
 def relative_excess_cost(x: Tensor, y: Tensor, optimal: Tensor | None = None) -> float:
     """(paired - optimal) / optimal for the pairs (x_i, y_i), squared distance; 0 is optimal.
 
-    On n sampled points this understates, in the mean, the excess of the map they come from: the
-    cost can only be lowered by swaps among the sampled points. It has no unit of length, and
-    moving x and y by the same vector does not change it.
+    This is the relative error of Khrulkov et al. 2023, section 3.4. On n sampled points it
+    understates, in the mean, the excess of the map they come from: the cost can only be lowered
+    by swaps among the sampled points. It has no unit of length, and moving x and y by the same
+    vector does not change it.
 
     Args:
         x, y: shape (n, d).

@@ -42,6 +42,7 @@ class Edges:
         return density * (special.ndtr(self.b) - special.ndtr(self.a))
 
     def masses(self) -> np.ndarray:
+        """Of the cells under N(0, I), shape (K,): sums of triangles from the origin."""
         turned = self.h != 0  # an edge through the origin spans no triangle
         h, a, b = self.h[turned], self.a[turned], self.b[turned]
         angle = np.arctan(b / h) - np.arctan(a / h)
@@ -50,6 +51,7 @@ class Edges:
         return np.bincount(self.cell[turned], triangles, minlength=self.count)
 
     def moments(self) -> np.ndarray:
+        """Integral of z over each cell, shape (K, 2), by the flux of the density's gradient."""
         flux = -self.normal * self.lengths()[:, None]
         return np.stack([np.bincount(self.cell, f, minlength=self.count) for f in flux.T], 1)
 

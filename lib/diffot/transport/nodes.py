@@ -31,6 +31,7 @@ class Nodes:
     side: np.ndarray
 
     def mean(self, values: np.ndarray) -> float:
+        """Mean over the law of values at the nodes, shape (P,)."""
         return float(self.mass @ values)
 
     @property

@@ -27,9 +27,9 @@ class QuantileMap(Map):
     r"""The optimal map in one dimension, :math:`z \mapsto F_b^{-1}(F_a(z))`.
 
     The only increasing map from one law to the other, optimal for every convex cost (Peyré &
-    Cuturi 2019, remark 2.30). Where the target has a density it is met to about 1e-14; in a gap
-    between two modes, where the mass is nearly nothing, the point itself is less sharply
-    determined by its probability. No gradients.
+    Cuturi 2019, remark 2.30; thesis eq. 3.48). Where the target has a density it is met to about
+    1e-14; in a gap between two modes, where the mass is nearly nothing, the point itself is less
+    sharply determined by its probability. No gradients.
 
     Args:
         source, target: the laws F_a and F_b, with d = 1.

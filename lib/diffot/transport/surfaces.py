@@ -33,6 +33,7 @@ class Surface:
 
     @property
     def cells(self) -> int:
+        """Number of cells along each side."""
         return len(self.coefficients) - DEGREE
 
     @property

@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from diffot import __main__ as command
 from diffot.data import digits, faces
-from diffot.learning import attributes, checkpoints, kinds, recipes, registry
+from diffot.learning import attributes, checkpoints, epoch_kinds, recipes, registry
 from diffot.learning.attributes import AttributeProbe
-from diffot.learning.kinds import DenoiserRecipe, ProbeRecipe
+from diffot.learning.epoch_kinds import ProbeRecipe
+from diffot.learning.kinds import DenoiserRecipe
 from diffot.paths import CHECKPOINTS
 
 PROBES = [name for name, r in recipes.RECIPES.items() if isinstance(r, ProbeRecipe)]
@@ -223,13 +224,13 @@ def test_a_denoiser_finds_the_probe_for_its_images():
 
 
 def test_no_image_is_in_two_splits():
-    digit_splits = [recipes.config("DigitsProbe28").split(part) for part in kinds.SPLITS]
+    digit_splits = [recipes.config("DigitsProbe28").split(part) for part in epoch_kinds.SPLITS]
     contents = {bytes(image.numpy()) for data in digit_splits for image in data.pixels}
     everything = {bytes(image.numpy()) for image in digits.load().pixels}
     assert contents == everything and sum(map(len, digit_splits)) == 5000
     for name in ("FacesProbe32", "AnimalsProbe32"):
         recipe = recipes.config(name)
-        seeds = {getattr(recipe, part)["seed"] for part in kinds.SPLITS}
+        seeds = {getattr(recipe, part)["seed"] for part in epoch_kinds.SPLITS}
         assert len(seeds) == 3
         denoisers = [c for c in recipes.RECIPES.values() if isinstance(c, DenoiserRecipe)]
         of_models = {c.data["seed"] for c in denoisers if "seed" in c.data}

@@ -12,7 +12,7 @@ from diffot import __main__ as command
 from diffot.data import digits, faces
 from diffot.learning import autoencoder, checkpoints, recipes, registry
 from diffot.learning.autoencoder import ConditionalVAE
-from diffot.learning.kinds import AutoencoderRecipe
+from diffot.learning.epoch_kinds import AutoencoderRecipe
 from diffot.paths import CHECKPOINTS
 
 RECIPE = AutoencoderRecipe(

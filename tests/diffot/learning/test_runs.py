@@ -21,7 +21,7 @@ from diffot.data import digits
 from diffot.laws import mixtures
 from diffot.learning import training
 from diffot.learning.batches import Draws, Epochs
-from diffot.learning.kinds import ProbeRecipe
+from diffot.learning.epoch_kinds import ProbeRecipe
 from diffot.learning.networks import MLP, UNet
 from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.runs import TrainingRun
