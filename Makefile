@@ -4,7 +4,8 @@ BIN := .venv/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 BOOK := _config.yml _toc.yml $(shell find book -type f -not -name '*.pyc') data/hypotheses.json data/seeds.json $(wildcard data/results/*.json) \
 	$(wildcard notebooks/frames/*) \
-	lib/bookkit/claims.py lib/bookkit/verdicts.py lib/bookkit/survey.py lib/bookkit/paths.py lib/diffot/paths.py
+	lib/bookkit/claims.py lib/bookkit/verdicts.py lib/bookkit/survey.py lib/bookkit/paths.py \
+	$(shell find lib/diffot -type f -name '*.py')
 
 .PHONY: help book test run sweep serve train table bench lint clean
 .DELETE_ON_ERROR:
