@@ -38,7 +38,7 @@ def read_rows(page: str) -> list[Row]:
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     assert {len(row) for row in cells if len(row) > 1} == {4}
     return [
-        Row(printed, name.strip("`"), test.strip("`"))
+        Row(printed, re.search(r"<(.+)>", name)[1], test.strip("`"))
         for _, printed, name, test in (row for row in cells if len(row) == 4)
         if name != "In the library"
     ]
