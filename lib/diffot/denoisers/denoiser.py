@@ -11,7 +11,7 @@ Noise, score and velocities are other readings of the same quantity:
           v = \alpha_t \hat\varepsilon - \sigma_t \hat x_0, \quad
           \frac{dx}{dt} = \dot\alpha_t \hat x_0 + \dot\sigma_t \hat\varepsilon
 
-(Ho et al. 2020, eq. 15; Song et al. 2021b, eq. 4; Salimans & Ho 2022, section 4; Lipman et al.
+(Ho et al. 2020, eq. 15; Salimans & Ho 2022, section 4; Lipman et al.
 2023, eq. 15).
 """
 

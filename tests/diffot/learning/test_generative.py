@@ -17,8 +17,8 @@ from diffot.learning.gan import (
     train_gan,
 )
 from diffot.learning.networks import seeded
-from diffot.learning.normalizing_flow import NormalizingFlow, spline_flow
-from diffot.learning.vae import VAE, VAEMap, importance_bound
+from diffot.learning.normalizing_flow import LikelihoodLoss, NormalizingFlow, spline_flow
+from diffot.learning.vae import VAE, BoundLoss, VAEMap, importance_bound
 
 
 def _generator(seed=0):
@@ -109,6 +109,42 @@ def test_the_loss_of_the_best_discriminator_is_the_jensen_shannon_divergence():
     found = discriminator_loss(real, made)
     assert float(found) == pytest.approx(2 * math.log(2) - 2 * float(divergence), abs=1e-6)
     assert float(generator_loss(torch.zeros(3))) == pytest.approx(math.log(2))
+
+
+def test_the_generator_is_told_to_be_taken_for_data():
+    """-log sigmoid of the logits, which falls as they rise."""
+    logits = torch.tensor([-2.0, 0.0, 3.0])
+    expected = -torch.distributions.Bernoulli(logits=logits).log_prob(torch.ones(3)).mean()
+    assert float(generator_loss(logits)) == pytest.approx(float(expected))
+    assert generator_loss(logits + 1) < generator_loss(logits)
+
+
+def test_the_loss_of_a_vae_is_minus_its_likelihood_where_the_encoder_is_exact(linear):
+    """In the mean over draws, for the posterior of probabilistic PCA."""
+    network, x = linear
+    once = x[:1]
+    loss = BoundLoss(1)
+    inputs = loss.prepare((once.repeat(100_000, 1), {}), _generator(5))
+    losses = loss(network, (inputs[0], inputs[1].double())).detach()
+    expected = -importance_bound(network, once, 1000, _generator(6)).detach()
+    error = float(losses.std()) / len(losses) ** 0.5
+    assert float(losses.mean()) == pytest.approx(float(expected), abs=5 * error + 1e-6)
+
+
+def test_the_loss_of_a_normalizing_flow_is_minus_its_log_density():
+    """By the determinant of autograd's Jacobian."""
+    flow = spline_flow(2, 2, (16, 16), 0)
+    x = torch.randn(3, 2, generator=_generator(2))
+
+    def encoded(point):
+        return flow().transform(point[None])[0]
+
+    z = torch.stack([encoded(point) for point in x])
+    slopes = torch.stack([torch.autograd.functional.jacobian(encoded, p) for p in x])
+    log_density = -z.square().sum(1) / 2 - math.log(2 * math.pi) + slopes.det().abs().log()
+    torch.testing.assert_close(
+        LikelihoodLoss()(flow, (x, {})), -log_density, rtol=1e-4, atol=1e-4
+    )
 
 
 class Still(nn.Module):
