@@ -13,8 +13,13 @@ NOTEBOOKS = "tests/test_all_notebooks.py"
 PAGES = ("tests/test_book.py", "tests/test_browser.py")
 FRESHNESS = f"{NOTEBOOKS}::test_outputs_are_fresh"
 
-# Parts run two processes at a time; one thread each keeps them out of each other's way.
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+# Parts run two processes at a time; one thread each keeps them out of each other's way. Figures
+# must not depend on the matplotlib settings or the list of fonts that somebody's home has.
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "MPLCONFIGDIR": str(ROOT / ".venv" / "matplotlib"),
+}
 
 PARTS = {
     "ruff: lint": [str(BIN / "ruff"), "check", "."],

@@ -274,7 +274,6 @@ CASES = [
         "right as numbers",
     ),
     Case(lambda: AttributeProbe({}), "classes is empty", "no labels to read"),
-    Case(lambda: ConditionalVAE({}), "labels is empty", "no labels to tell"),
     Case(
         lambda: AutoencoderRecipe(data={}, test={}, labels={"digit": 2.5}),
         "classes of 'digit' in labels",

@@ -39,7 +39,6 @@ BATCH = 250  # images at a time where nothing is learned
 def as_class_counts(labels: Mapping[str, int]) -> dict[str, int]:
     """Names of labels and their numbers of classes, checked."""
     require_type(labels, Mapping, "labels", "a dict of numbers of classes")
-    require(len(labels) > 0, "labels is empty; expected at least one label")
     return {
         name: as_whole_number(classes, f"the classes of {name!r} in labels", least=1)
         for name, classes in labels.items()
@@ -58,7 +57,8 @@ class ConditionalVAE(nn.Module):
     learned vector for each class, beside the features of the image and beside the latent.
 
     Args:
-        labels: number of classes of each label, as in ``{"smile": 2, "hair_color": 5}``.
+        labels: number of classes of each label, as in ``{"smile": 2, "hair_color": 5}``; ``{}``
+            for an autoencoder that is told nothing but the image.
         channels, size: of the images; the size in pixels is a multiple of 2^levels.
         widths: channels of each level, multiples of 8.
         latents: dimension k of the latents.
@@ -66,7 +66,7 @@ class ConditionalVAE(nn.Module):
 
     Raises:
         TypeError: for arguments of other types.
-        ValueError: if there are no labels, or sizes do not fit.
+        ValueError: if sizes do not fit.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ConditionalVAE(nn.Module):
             size % 2 ** len(widths) == 0,
             f"images of {size} pixels cannot be halved {len(widths)} times; use fewer levels",
         )
-        self.latents, self.shape = latents, (channels, size, size)
+        self.latents, self.shape, self.embedding = latents, (channels, size, size), embedding
         side = size // 2 ** len(widths)
         features, hidden = widths[-1] * side**2, 2 * widths[-1]
         self.label = nn.ModuleDict(
@@ -158,7 +158,7 @@ class ConditionalVAE(nn.Module):
         require_type(labels, Mapping, "labels", "a dict of tensors of shape (B,)")
         for name in labels:
             require(name in self.labels, unknown_name("label", name, self.labels))
-        vector = 0
+        vector = self.log_sigma.new_zeros(count, self.embedding)
         for name, classes in self.labels.items():
             require(name in labels, f"label {name!r} is missing; all are needed: "
                     f"{', '.join(self.labels)}")  # fmt: skip

@@ -46,6 +46,12 @@ class EpochRecipe(Recipe):
     learning_rate: float
     seed: int = 0
 
+    def _require_dicts(self, *names: str) -> None:
+        """Require that these fields describe something: data sets, or the network."""
+        for name in names:
+            what = "a network" if name == "network" else "a data set"
+            require_type(getattr(self, name), dict, name, f"a dict that describes {what}")
+
     def _set_checked(self, **checked: Any) -> None:
         """Set these fields and those of every kind, checked."""
         checked |= {
@@ -107,8 +113,7 @@ class ProbeRecipe(EpochRecipe):
     keys: ClassVar[tuple[str, ...]] = ("network", "evaluation")
 
     def __post_init__(self):
-        for part in SPLITS:
-            require_type(getattr(self, part), dict, part, "a dict that describes a data set")
+        self._require_dicts(*SPLITS)
         self._set_checked(widths=networks.as_widths(self.widths, attributes.GROUPS, least=1))
 
     def description(self) -> dict:
@@ -209,8 +214,7 @@ class AutoencoderRecipe(EpochRecipe):
     keys: ClassVar[tuple[str, ...]] = ("shape", "evaluation")
 
     def __post_init__(self):
-        for name, what in (("data", "data set"), ("test", "data set"), ("network", "network")):
-            require_type(getattr(self, name), dict, name, f"a dict that describes a {what}")
+        self._require_dicts("data", "test", "network")
         self._set_checked(labels=autoencoder.as_class_counts(self.labels))
 
     def description(self) -> dict:
@@ -273,8 +277,7 @@ class MaskedRecipe(EpochRecipe):
     keys: ClassVar[tuple[str, ...]] = ("evaluation",)
 
     def __post_init__(self):
-        for name, what in (("data", "data set"), ("test", "data set"), ("network", "network")):
-            require_type(getattr(self, name), dict, name, f"a dict that describes a {what}")
+        self._require_dicts("data", "test", "network")
         self._set_checked()
 
     def description(self) -> dict:
