@@ -39,7 +39,7 @@ def test_the_best_variance_draws_a_gaussian_exactly_but_for_the_last_step():
     z = torch.randn(200_000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     draws = torch.Generator().manual_seed(1)
 
-    def error(t):
+    def error(x, t):
         return unknown(*(float(level) for level in SCHEDULE.levels(t)))
 
     drawn = {
@@ -50,6 +50,38 @@ def test_the_best_variance_draws_a_gaussian_exactly_but_for_the_last_step():
     expected = V - unknown(last.alpha, last.sigma)
     assert drawn["residual"] == pytest.approx(expected, abs=4 * V * (2 / 200_000) ** 0.5)
     assert drawn["posterior"] < 0.97 * expected
+
+
+def test_an_error_for_each_entry_draws_every_coordinate_right():
+    """Two coordinates of different variance, each with its own error."""
+    variances = torch.tensor([V, 4 * V], dtype=torch.float64)
+    law = GaussianMixture([1.0], [[0.0, 0.0]], variances.diag()[None])
+    exact, steps = ExactDenoiser(law, SCHEDULE), 8
+    z = torch.randn(100_000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def error(x, t):
+        alpha, sigma = (float(level) for level in SCHEDULE.levels(t))
+        own = variances * sigma**2 / (alpha**2 * variances + sigma**2)
+        return own.expand_as(x)
+
+    drawn = ddpm(exact, z, torch.Generator().manual_seed(1), error, steps).var(0)
+    last = steps_of(SCHEDULE, steps)[-1]
+    expected = variances - variances * last.sigma**2 / (last.alpha**2 * variances + last.sigma**2)
+    assert torch.allclose(drawn, expected, rtol=4 * (2 / 100_000) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (lambda x, t: torch.full_like(x, -1.0), "falls to -1"),
+        (lambda x, t: torch.full_like(x, math.nan), "NaN"),
+        (lambda x, t: torch.zeros(2), r"shape \(2,\)"),
+    ],
+)
+def test_bad_errors_for_each_entry_are_refused(error, message):
+    exact = ExactDenoiser(GaussianMixture([1.0], [[0.0]], [[[V]]]), SCHEDULE)
+    with pytest.raises(ValueError, match=message):
+        ddpm(exact, torch.zeros(2, 1), torch.Generator(), error, 4)
 
 
 def test_the_error_follows_from_the_noise_if_the_mean_is_exact():
@@ -71,7 +103,7 @@ def test_a_negative_error_is_refused():
             ExactDenoiser(law, SCHEDULE),
             torch.zeros(2, 1),
             torch.Generator(),
-            lambda t: -1.0,
+            lambda x, t: -1.0,
             4,
         )
 

@@ -82,13 +82,13 @@ def test_the_start_on_the_diagonal_is_a_density(generator):
 
 
 def test_tasks_refuse_what_they_cannot_measure():
-    weights = checkpoints.hashes(digits.MODEL)[:12]
-    task = digits.DigitsTask(weights, 16.0, 10, 20, 100)
+    weights = checkpoints.hashes("Digits28")
+    task = digits.DigitsTask("Digits28", weights, 16.0, 10, 20, 100)
     assert task.evaluations == 200
     with pytest.raises(ValueError, match="with one level; expected"):
-        digits.DigitsTask(weights, 16.0, 1, 20, 100)
+        digits.DigitsTask("Digits28", weights, 16.0, 1, 20, 100)
     with pytest.raises(ValueError, match="weights is"):
-        digits.DigitsTask("0" * 12, 16.0, 10, 20, 100)
+        digits.DigitsTask("Digits28", "0" * 12, 16.0, 10, 20, 100)
     with pytest.raises(ValueError, match="did you mean implicit"):
         learning.LineTask("implict", 0.1, 0, 100)
     with pytest.raises(ValueError, match="iterations is 5"):

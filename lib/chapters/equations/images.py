@@ -27,7 +27,8 @@ LEVEL = 2 / 255  # between neighboring levels of brightness, of values in [-1, 1
 TOLERANCE = 1e-3  # of the probability flow
 BATCH = 50  # images that pass through a network at a time
 VARIANCES = ("beta", "posterior", "residual")
-PROBES = {"Digits28": "DigitsProbe28"}
+Variance = str | Callable[[Tensor, float], float | Tensor]
+PROBES = {"Digits28": "DigitsProbe28", "Faces32A": "FacesProbe32"}
 
 
 def spread_evenly(images: Tensor, draws: torch.Generator) -> Tensor:
@@ -38,6 +39,14 @@ def spread_evenly(images: Tensor, draws: torch.Generator) -> Tensor:
 def bits(log_density: Tensor, entries: int) -> Tensor:
     """Bits for each of so many entries, of log densities in nats."""
     return -(log_density / entries + math.log(LEVEL)) / math.log(2)
+
+
+def spoiled(model: str, time: float, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Held-out images, spread evenly, and the same with the noise of a time."""
+    draws = generator(seed, f"noise at {time:g}")
+    images = spread_evenly(measured.held_out(model, n).images, draws)
+    alpha, sigma = (float(level) for level in recipes.config(model).schedule.levels(time))
+    return images, alpha * images + sigma * torch.randn(images.shape, generator=draws)
 
 
 @dataclass(frozen=True)
@@ -66,10 +75,8 @@ def measure_error(task: ErrorTask) -> dict[str, float]:
     square of the predicted noise; over held-out images, each with its standard error."""
     require_type(task, ErrorTask, "task", "an ErrorTask")
     denoiser = registry.load(task.model)
-    draws = generator(task.seed, f"noise at {task.time:g}")
-    images = spread_evenly(measured.held_out(task.model, task.n).images, draws)
     alpha, sigma = (float(level) for level in denoiser.schedule.levels(task.time))
-    noisy = alpha * images + sigma * torch.randn(images.shape, generator=draws)
+    images, noisy = spoiled(task.model, task.time, task.n, task.seed)
     with torch.no_grad():
         clean = torch.cat([denoiser.denoise(x, task.time) for x in noisy.split(BATCH)])
     noise = (noisy - alpha * clean) / sigma
@@ -93,6 +100,13 @@ def step_variance(step: Step, kind: str, error: float) -> float:
     return step.posterior + (step.gamma**2 * error if kind == "residual" else 0.0)
 
 
+def step_cost(step: Step, error: Tensor, variance: float | Tensor) -> Tensor:
+    """What a reverse step adds to the bound for each entry, in nats: the divergence of the step
+    given x_0 too from one of this variance, the squared errors of x_0 being of any shape."""
+    ratio = step.posterior / torch.as_tensor(variance, dtype=torch.float64)
+    return (ratio + step.gamma**2 * error * ratio / step.posterior - 1 - ratio.log()) / 2
+
+
 def bound(path: Sequence[Step], errors: Sequence[float], square: float, kind: str) -> float:
     """Bound of the negative log density for each entry, in nats, mean over images.
 
@@ -106,9 +120,8 @@ def bound(path: Sequence[Step], errors: Sequence[float], square: float, kind: st
     first = path[0]
     total = (first.alpha**2 * square + first.sigma**2 - 1) / 2 - math.log(first.sigma)
     for step, error in zip(path[:-1], errors):
-        variance = step_variance(step, kind, error)
-        ratio = step.posterior / variance
-        total += (ratio + step.gamma**2 * error / variance - 1 - math.log(ratio)) / 2
+        error = torch.tensor(error, dtype=torch.float64)
+        total += float(step_cost(step, error, step_variance(step, kind, float(error))))
     return total + math.log(2 * math.pi * math.e * errors[-1]) / 2
 
 
@@ -142,18 +155,26 @@ def measure_drawn(task: DrawTask) -> dict[str, float]:
     """Distance of what is drawn, and of as many real images, from others in the features of a
     probe: ``features`` and ``features_real``, with their errors."""
     require_type(task, DrawTask, "task", "a DrawTask")
-    denoiser, probe = registry.load(task.model), registry.load(PROBES[task.model])
-    draws = generator(task.seed, f"{task.steps} steps")
-    held_out = measured.held_out(task.model, 2 * task.n).images
-    times = denoiser.schedule.timesteps(task.steps).tolist()
-    variance: str | Callable[[float], float] = task.kind
+    variance: Variance = task.kind
     if task.kind == "residual":
-        variance = dict(zip(times, task.errors)).__getitem__
-    start = torch.randn(task.n, *held_out.shape[1:], generator=draws)
+        times = recipes.config(task.model).schedule.timesteps(task.steps).tolist()
+        errors = dict(zip(times, task.errors))
+        variance = lambda x, t: errors[t]  # noqa: E731
+    return drawn_columns(task.model, variance, task.steps, task.n, task.seed)
+
+
+def drawn_columns(
+    model: str, variance: Variance, steps: int, n: int, seed: int
+) -> dict[str, float]:
+    """The columns of :func:`measure_drawn`, for any variance that ancestral sampling takes."""
+    denoiser, probe = registry.load(model), registry.load(PROBES[model])
+    draws = generator(seed, f"{steps} steps")
+    held_out = measured.held_out(model, 2 * n).images
+    start = torch.randn(n, *held_out.shape[1:], generator=draws)
     with torch.no_grad():
-        parts = [ddpm(denoiser, z, draws, variance, task.steps) for z in start.split(BATCH)]
+        parts = [ddpm(denoiser, z, draws, variance, steps) for z in start.split(BATCH)]
     drawn = torch.cat(parts).clamp(-1, 1)
-    real, others = held_out[: task.n], held_out[task.n :]
+    real, others = held_out[:n], held_out[n:]
     return {
         **columns("features", quality.feature_distance(probe, drawn, real)),
         **columns("features_real", quality.feature_distance(probe, others, real)),

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from diffot.denoisers.denoiser import Denoiser
-from diffot.errors import as_number, require_generator, require_known, require_type
+from diffot.errors import (
+    as_number,
+    require,
+    require_finite,
+    require_generator,
+    require_known,
+    require_same_shape,
+    require_type,
+)
 from diffot.processes.schedules import VariancePreserving
 from diffot.samplers.steps import as_start, noise_like, path
 
@@ -17,7 +25,7 @@ def ddpm(
     denoiser: Denoiser,
     x_T: Tensor,
     generator: torch.Generator,
-    variance: str | Callable[[float], float] = "beta",
+    variance: str | Callable[[Tensor, float], float | Tensor] = "beta",
     steps: int | Sequence[float] | None = None,
 ) -> Tensor:
     r"""Ancestral sampling (Ho et al. 2020, algorithm 2; thesis algorithm 2).
@@ -37,7 +45,8 @@ def ddpm(
         generator: source of the noise z.
         variance: ``"beta"`` for :math:`c^2 = \beta`, or ``"posterior"`` for
             :math:`c^2 = \beta \sigma_s^2 / \sigma_t^2` (thesis eq. 3.34). Or the mean squared
-            error of :math:`\hat x_0` for each entry, as a function of t: then
+            error of :math:`\hat x_0` as a function of x_t and t, a number for all entries or
+            one for each, of the shape of x_t: then
             :math:`c^2 = \beta \sigma_s^2 / \sigma_t^2 + (\alpha_s \beta / \sigma_t^2)^2` times
             it, the best variance there is (Bao et al. 2022a, theorem 1; Bao et al. 2022b, eq.
             13, for a mean that is not exact; Su & Yang 2025, eqs. 8.1 and 8.8).
@@ -62,12 +71,26 @@ def ddpm(
     for i, ((alpha, sigma), (next_alpha, next_sigma)) in enumerate(zip(levels, levels[1:])):
         factor, kept = alpha / next_alpha, (next_sigma / sigma) ** 2
         beta = max(sigma**2 - (factor * next_sigma) ** 2, 0.0)
-        x_0 = denoiser.denoise(x, times[i])
+        x_0, start = denoiser.denoise(x, times[i]), x
         x = next_alpha * beta / sigma**2 * x_0 + factor * kept * x
         if i + 2 < len(times):
             spread = beta if variance == "beta" else beta * kept
             if callable(variance):
-                error = as_number(variance(times[i]), "what variance returns", at_least=0)
-                spread += (next_alpha * beta / sigma**2) ** 2 * error
+                error = _as_error(variance(start, times[i]), start)
+                spread = spread + (next_alpha * beta / sigma**2) ** 2 * error
             x = x + spread**0.5 * noise_like(x, generator)
     return x.to(x_T.dtype)
+
+
+def _as_error(error: float | Tensor, x: Tensor) -> float | Tensor:
+    """A mean squared error for all entries of x, or one for each, checked."""
+    name = "what variance returns"
+    if not isinstance(error, Tensor) or error.ndim == 0:
+        return as_number(error, name, at_least=0)
+    require_same_shape(error, x, (name, "x_t"))
+    require_finite(error, name)
+    require(
+        bool((error >= 0).all()),
+        f"{name} falls to {float(error.min()):.4g}; expected squared errors, at least 0",
+    )
+    return error.to(x)

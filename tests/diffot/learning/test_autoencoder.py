@@ -73,6 +73,18 @@ def test_divergence_of_distant_and_narrow_posteriors(generator):
     assert torch.equal(autoencoder.kl_divergence(0 * mean, 0 * mean), torch.zeros(50))
 
 
+def test_an_autoencoder_may_be_told_nothing(generator):
+    """It has no parameters for labels, and both directions take an empty dict."""
+    network = ConditionalVAE({}, 1, 8, (8,), latents=5, embedding=4).requires_grad_(False)
+    assert not [name for name, _ in network.named_parameters() if name.startswith("label")]
+    x = torch.rand(6, 1, 8, 8, generator=generator) * 2 - 1
+    mean, _ = network.encode(x, {})
+    assert mean.std(0).min() > 0
+    assert network.decode(mean, {}).shape == x.shape
+    with pytest.raises(ValueError, match="unknown label"):
+        network.decode(mean, {"smile": torch.zeros(6, dtype=torch.long)})
+
+
 def test_training_depends_on_the_seed_and_on_nothing_else():
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
