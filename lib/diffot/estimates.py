@@ -109,6 +109,44 @@ def share_error(share: float, n: int) -> float:
     return max(share * (1 - share) / n, 1 / n**2) ** 0.5
 
 
+def true_share(
+    read: float, n: int, sensitivity: tuple[float, int], false_alarms: tuple[float, int]
+) -> Estimate:
+    r"""The share of cases that are so, from the share that is read so by an imperfect reader.
+
+    With the share t of the cases that are so and f of those that are not which the reader says
+    are, it reads q = t p + f (1 - p) in the mean, so that
+
+    .. math:: p = \frac{q - f}{t - f}, \qquad \operatorname{var} p = \frac{\operatorname{var} q +
+              p^2 \operatorname{var} t + (1 - p)^2 \operatorname{var} f}{(t - f)^2}
+
+    (Rogan & Gladen 1978). It may lie outside of [0, 1] by a few errors. The reader
+    is supposed to err on these cases as often as on those that t and f were measured on.
+
+    Args:
+        read: q, of so many cases n.
+        sensitivity: t, and the number of cases that it was measured on.
+        false_alarms: f, and their number.
+
+    Raises:
+        ValueError: for shares outside of [0, 1], and unless t is above f.
+    """
+    shares = {}
+    for name, (value, count) in (
+        ("read", (read, n)), ("sensitivity", sensitivity), ("false_alarms", false_alarms)
+    ):  # fmt: skip
+        value = as_number(value, name, at_least=0, at_most=1)
+        shares[name] = value, share_error(value, count)
+    (q, of_q), (t, of_t), (f, of_f) = shares.values()
+    require(
+        t > f,
+        f"sensitivity is {t:.4g} and false_alarms {f:.4g}; expected the first to be larger, or "
+        "the reader tells nothing",
+    )
+    p = (q - f) / (t - f)
+    return Estimate(p, float(np.hypot(of_q, np.hypot(p * of_t, (1 - p) * of_f)) / (t - f)))
+
+
 def root_mean(squares: Tensor) -> Estimate:
     r"""Root of the mean of squares, shape (n,): :math:`s / (2 \sqrt{n}\, \text{root})` is its
     standard error, with s the standard deviation of the squares (delta method)."""

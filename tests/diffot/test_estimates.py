@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from misuse import Use, check, misuses
@@ -18,6 +19,7 @@ from diffot.estimates import (
     root_mean,
     share,
     share_error,
+    true_share,
 )
 
 
@@ -149,3 +151,31 @@ def test_misuse(use, argument, value):
 def test_counts_that_cannot_be(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_true_share_is_recovered_from_what_a_reader_says():
+    """With the exact rates, and against many draws of cases and of test cases."""
+    truth, t, f = 0.2, 0.9, 0.04
+    exact = true_share(t * truth + f * (1 - truth), 10**6, (t, 10**6), (f, 10**6))
+    assert exact.value == pytest.approx(truth, abs=1e-12)
+    rng, n, m = np.random.default_rng(0), 400, 300
+    found = [
+        true_share(
+            (rng.binomial(n_true, t) + rng.binomial(n - n_true, f)) / n,
+            n,
+            (rng.binomial(m, t) / m, m),
+            (rng.binomial(m, f) / m, m),
+        )
+        for n_true in rng.binomial(n, truth, 4000)
+    ]
+    values = np.array([each.value for each in found])
+    errors = np.array([each.error for each in found])
+    assert values.mean() == pytest.approx(truth, abs=4 * values.std() / 4000**0.5 + 1e-3)
+    assert np.sqrt((errors**2).mean()) == pytest.approx(values.std(), rel=0.1)
+
+
+def test_a_reader_that_tells_nothing_is_refused():
+    with pytest.raises(ValueError, match="expected the first to be larger"):
+        true_share(0.5, 10, (0.3, 10), (0.3, 10))
+    with pytest.raises(ValueError, match=r"read is 1\.5"):
+        true_share(1.5, 10, (0.9, 10), (0.1, 10))

@@ -1,4 +1,4 @@
-"""Figures of the chapter on experiment H.1. Nothing is computed here."""
+"""Figures of the chapters on experiment H.1. Nothing is computed here."""
 
 from __future__ import annotations
 

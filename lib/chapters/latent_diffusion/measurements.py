@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
@@ -18,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffot.denoisers.denoiser import Denoiser
 from diffot.denoisers.network import NetworkDenoiser
 from diffot.errors import require_batch, require_known, require_type
-from diffot.estimates import GROUPS, Estimate, columns, mean
+from diffot.estimates import GROUPS, Estimate, columns, jackknife, mean
 from diffot.learning import checkpoints, datasets, measured, networks, recipes, registry
 from diffot.learning.batches import Draws
 from diffot.learning.objectives import DenoisingLoss
@@ -34,7 +35,7 @@ NETWORK = {
     "class": "MLP", "dim": LATENTS, "widths": [256, 256, 256], "activation": "silu",
     "frequencies": 4,
 }  # fmt: skip
-STEPS = 50  # of DDIM
+STEPS, PIXEL_STEPS = 50, 20  # of DDIM
 BATCH = 250  # images at a time where nothing is learned
 WAYS = ("real", "restored", "prior", "Gaussian", "diffusion", "pixels")
 
@@ -127,9 +128,9 @@ def training_codes() -> tuple[Tensor, Tensor]:
     return encode(datasets.load_images(recipes.config(CODER).data).images)
 
 
-def gaussian_of_codes(draws: torch.Generator) -> MultivariateNormal:
-    """With mean and covariance of the codes of the training images."""
-    codes = sampled(*training_codes(), draws).double()
+def gaussian_of(codes: Tensor) -> MultivariateNormal:
+    """The Gaussian with mean and covariance of codes, float64."""
+    codes = codes.double()
     return MultivariateNormal(codes.mean(0), torch.cov(codes.T))
 
 
@@ -140,10 +141,11 @@ def draw_codes(task: WayTask) -> Tensor:
     if task.way == "prior":
         return z
     if task.way == "Gaussian":
-        law = gaussian_of_codes(draws)
+        law = gaussian_of(sampled(*training_codes(), draws))
         return (law.loc + z.double() @ law.scale_tril.T).float()
+    denoiser = trained(task.iterations, task.seed)
     with torch.no_grad():
-        return ddim(trained(task.iterations, task.seed), z, STEPS)
+        return ddim(denoiser, z, STEPS)
 
 
 @cache
@@ -171,7 +173,7 @@ def pixels(n: int, seed: int) -> Tensor:
     z = torch.randn(n, 3, 32, 32, generator=generator(seed, "faces by their pixels"))
     denoiser = registry.load(PIXELS)
     with torch.no_grad():
-        return torch.cat([ddim(denoiser, part, STEPS) for part in z.split(50)]).clamp(-1, 1)
+        return torch.cat([ddim(denoiser, part, PIXEL_STEPS) for part in z.split(50)]).clamp(-1, 1)
 
 
 def operations(denoiser: Denoiser, x: Tensor) -> float:
@@ -187,9 +189,13 @@ def cost(z: Tensor, x: Tensor) -> Estimate:
     return mean((x - z).double().square().mean(1))
 
 
-def least_cost(law: MultivariateNormal) -> float:
-    r"""Least cost of any map from N(0, I) to a law with the mean and covariance of a Gaussian,
+def least_cost(codes: Tensor) -> Estimate:
+    r"""Least cost of any map from N(0, I) to a law with the mean and covariance of these codes,
     for each coordinate: :math:`(|m|^2 + \operatorname{tr}(I + C - 2 C^{1/2})) / k` (Gelbrich
     1990), which is reached by the Gaussian itself."""
-    deviations = torch.linalg.eigvalsh(law.covariance_matrix).sqrt()
-    return float(law.loc.square().sum() + (deviations - 1).square().sum()) / len(law.loc)
+
+    def cost_of(sample: np.ndarray) -> float:
+        deviations = np.linalg.eigvalsh(np.cov(sample.T)) ** 0.5
+        return ((sample.mean(0) ** 2).sum() + ((deviations - 1) ** 2).sum()) / sample.shape[1]
+
+    return jackknife(cost_of, codes.double().numpy())

@@ -245,7 +245,9 @@ class Evaluation:
     ``accuracy`` with its 95 % interval from ``low`` to ``high`` (Wilson 1927);
     ``calibration_error``, the mean over images of \\|accuracy - confidence\\| in 15 bins of equal
     width (ECE; Guo et al. 2017, eq. 3); ``majority``, the share of the most frequent class,
-    which is the accuracy of whoever always guesses that.
+    which is the accuracy of whoever always guesses that. For labels of two classes also
+    ``positives``, the number of images of the second class, and of them and of the others the
+    shares that are read as it, ``sensitivity`` and ``false_alarms``.
     """
 
     table: pandas.DataFrame
@@ -263,6 +265,31 @@ class Evaluation:
         """
         require_known(label, "label", self.table.index)
         return bool(self.table.loc[label, "accuracy"] >= USABLE)
+
+    def true_share(self, label: str, read: float, n: int) -> estimates.Estimate:
+        """The share of images of the second class, from the share that the probe reads as it.
+
+        See :func:`diffot.estimates.true_share`. The probe is supposed to err on these images as
+        often as on its test images.
+
+        Args:
+            label: of two classes.
+            read: the share of n images.
+        """
+        require_known(label, "label", self.table.index)
+        row = self.table.loc[label]
+        require(
+            row["classes"] == 2 and "sensitivity" in row,
+            f"label {label} has {row['classes']:.0f} classes, and no sensitivity in its row; "
+            "expected one of two classes, of a probe whose card has it",
+        )
+        positives = int(row["positives"])
+        return estimates.true_share(
+            read,
+            n,
+            (row["sensitivity"], positives),
+            (row["false_alarms"], int(row["n"]) - positives),
+        )
 
     def require_usable(self, *labels: str) -> None:
         """To be called before a claim that rests on these labels.
@@ -311,6 +338,13 @@ def evaluate(probe: AttributeProbe, test: LabeledImages) -> Evaluation:
             "calibration_error": calibration_error(confidence, right),
             "majority": float(np.bincount(truth).max() / len(test)),
         }
+        if len(names) == 2:
+            positive = truth == 1
+            rows[label] |= {
+                "positives": int(positive.sum()),
+                "sensitivity": estimates.share(guess[positive] == 1).value,
+                "false_alarms": estimates.share(guess[~positive] == 1).value,
+            }
     return Evaluation.of_rows(rows)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -62,6 +63,9 @@ DATASETS = {
     "afhq": partial(_real, "afhq"),
 }
 
+# Drawn without end, each seed other images; of the others there are so many and no more.
+DRAWN = ("faces", "animals")
+
 # What may be done with pictures of a data set, and with a network trained on them.
 _CELEBA_TERMS = "non-commercial research only; CelebA (Liu et al. 2015)"
 TERMS = {
@@ -75,9 +79,11 @@ def load_images(data: dict) -> LabeledImages:
     """The images that a recipe describes, as in ``{"set": "faces", "n": 500, "seed": 1}``.
 
     The first ``"skip"`` images of a data set are left out, and then only so many as ``"take"``
-    says are taken. A ``"bias"`` of faces is a dict with the fields of
-    :class:`~diffot.data.faces.Bias`. Real images are looked for in ``data/folders``, under the
-    name of the data set: the first ``"n"`` by name, and with a ``"seed"`` these in random order.
+    says are taken. ``"labels"`` are the names of those that are kept, all if left out. A
+    ``"bias"`` of faces is a dict with the fields of :class:`~diffot.data.faces.Bias`. Real images
+    are looked for in ``data/folders``, or in the folder that ``DIFFOT_PHOTOS`` in the environment
+    names, under the name of the data set: the first ``"n"`` by name, and with a ``"seed"`` these
+    in random order.
 
     Raises:
         ValueError: for an unknown data set or argument.
@@ -87,14 +93,28 @@ def load_images(data: dict) -> LabeledImages:
     arguments.pop("mirror", None)  # concerns drawing from the images
     require_known(family, "data set", DATASETS)
     skip = as_whole_number(arguments.pop("skip", 0), "skip", least=0)
-    take = arguments.pop("take", None)
+    take, labels = arguments.pop("take", None), arguments.pop("labels", None)
     images = DATASETS[family](arguments)
+    if labels is not None:
+        images = _only(images, labels)
     take = len(images) - skip if take is None else as_whole_number(take, "take", least=1)
     require(
         1 <= take <= len(images) - skip,
         f"skip is {skip} and take {take}; expected images among the {len(images)} of {family}",
     )
     return images.at(slice(skip, skip + take))
+
+
+def _only(images: LabeledImages, names: Sequence[str]) -> LabeledImages:
+    """The images with these labels alone."""
+    require_type(names, (list, tuple), "labels", "a list of names")
+    for name in names:
+        require(name in images.classes, unknown_name("label", name, images.classes))
+    return replace(
+        images,
+        labels={name: images.labels[name] for name in names},
+        classes={name: images.classes[name] for name in names},
+    )
 
 
 def require_labels(data: LabeledImages, labels: Mapping[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -188,7 +189,10 @@ class ProbeRecipe(EpochRecipe):
         return {
             "validation_losses": [round(loss, 5) for loss in losses],
             "best_epoch": losses.index(min(losses)),
-            "evaluation": table.round(5).to_dict(orient="index"),
+            "evaluation": {
+                label: {key: value for key, value in row.items() if not math.isnan(value)}
+                for label, row in table.round(5).to_dict(orient="index").items()
+            },
         }
 
 

@@ -9,7 +9,7 @@ from diffot.errors import (
     require_type,
 )
 from diffot.learning import checkpoints, recipes
-from diffot.learning.datasets import load_images
+from diffot.learning.datasets import DRAWN, load_images
 
 HELD_OUT = 200  # seed of images that no model (0 to 2) and no probe (100 to 102) was trained on
 
@@ -17,21 +17,32 @@ HELD_OUT = 200  # seed of images that no model (0 to 2) and no probe (100 to 102
 def held_out(model: str, n: int) -> LabeledImages:
     """n images of the kind that a model is trained on, which it was not trained on.
 
-    Drawn images have another seed. Of a set that is no larger than it is, they are those that
-    follow the model's.
+    Drawn images have another seed. Of a set that is no larger than it is, they are those that the
+    model's recipe leaves out, in their order: of ``"n"`` images those before and behind the ones
+    it takes; of digits, of which there are more, those that follow.
 
     Raises:
-        ValueError: if the model is trained on all images there are.
+        ValueError: if the model is trained on all images there are, or fewer are left.
     """
     data, n = getattr(recipes.config(model), "data", None), as_whole_number(n, "n", least=1)
     require(
         isinstance(data, dict) and "n" in data,
         f"{model} is trained on all of its data, which leaves none to hold out; expected a model "
-        "of drawn images or of digits",
+        "of drawn images, of digits or of a part of some photographs",
     )
-    if "seed" in data:
+    if data["set"] in DRAWN:
         return load_images({**data, "n": n, "seed": HELD_OUT})
-    return load_images({**data, "n": data["n"] + n}).at(slice(data["n"], None))
+    if "seed" not in data:
+        return load_images({**data, "n": data["n"] + n}).at(slice(data["n"], None))
+    everything = {key: value for key, value in data.items() if key not in ("skip", "take")}
+    start = data.get("skip", 0)
+    end = start + data.get("take", data["n"] - start)
+    left = [*range(start), *range(end, data["n"])]
+    require(
+        n <= len(left),
+        f"n is {n}; expected at most {len(left)}, the images that {model} was not trained on",
+    )
+    return load_images(everything).at(left[:n])
 
 
 def require_weights(model: str, weights: str) -> None:

@@ -137,6 +137,7 @@ RECIPES |= {
 # the faces; the cards say how long.
 _PHOTOS = {"set": "celeba", "n": 10_000, "size": 32, "seed": 0}
 _CATS = {"set": "afhq", "n": 5153, "size": 32, "seed": 0, "skip": 253, "mirror": True}
+_READ = ("Smiling", "Male", "Blond_Hair", "Bangs", "Eyeglasses")
 _WIDE_UNET = {**_UNET, "widths": [48, 96, 160], "middle": [160]}
 _FLAT_UNET = {
     **_UNET, "widths": [64, 128, 160], "blocks": 1, "middle": [160], "activation": "gelu"
@@ -153,16 +154,15 @@ RECIPES |= {
     "Cats32": _ours(_CATS, _WIDE_UNET, replace(_V_LARGE, iterations=1900)),
 }
 
-# Noise conditional score networks of digits: noise and training of a report (Gratias et al.), and
-# the same noise with the training of this project's other models. Its network is larger.
-_NCSN = DenoiserRecipe(
+# A noise conditional score network of digits, with the noise, number of iterations and learning
+# rate of a report (Gratias-Quiquandon et al.), which does not say its batch size.
+RECIPES["NCSN28"] = DenoiserRecipe(
     _DIGITS,
     VarianceExploding(1.0, 0.01),
     _DIGIT_UNET,
-    TrainConfig(10_000, 32, 2e-5, ema=0.0, precision="auto"),
+    TrainConfig(10_000, 16, 2e-5, ema=0.0, precision="auto"),
     storage="float16",
 )
-RECIPES |= {"NCSN28": _NCSN, "NCSN28Fast": replace(_NCSN, training=_V)}
 
 # Flow matching on drawn faces, with noise independent of the data (Lipman et al. 2023), or
 # dealt out within each batch so that it lies close (Pooladian et al. 2023; Tong et al. 2024).
@@ -231,6 +231,14 @@ RECIPES |= {
         validation={"set": "digits", "n": 4000, "skip": 3500},
         test={"set": "digits", "n": 5000, "skip": 4000},
         epochs=12,
+    ),
+    # of faces in photographs; the test images are those that no model was trained on
+    "CelebProbe32": ProbeRecipe(
+        train={**_PHOTOS, "labels": _READ, "skip": 2000},
+        validation={**_PHOTOS, "labels": _READ, "skip": 1000, "take": 1000},
+        test={**_PHOTOS, "labels": _READ, "take": 1000},
+        epochs=25,
+        learning_rate=4e-3,
     ),
 }
 

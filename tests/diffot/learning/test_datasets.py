@@ -1,11 +1,13 @@
 """Data sets as recipes describe them: which of the images are taken."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from diffot.learning import datasets
+from diffot.learning import datasets, measured, recipes
 
 
 def pixels(**more):
@@ -50,6 +52,42 @@ def test_the_first_images_by_name_and_these_in_random_order(cats):
     assert mixed != cats(n=20, seed=1)
     halves = cats(n=20, seed=0, take=10), cats(n=20, seed=0, skip=10)
     assert halves[0] + halves[1] == mixed
+
+
+@pytest.mark.filterwarnings("ignore:.*has no images of dog")
+@pytest.mark.parametrize(
+    ("part", "left"),
+    [
+        ({"skip": 6}, range(6)),
+        ({"take": 12}, range(12, 20)),
+        ({"skip": 4, "take": 10}, [*range(4), *range(14, 20)]),
+    ],
+)
+def test_what_a_model_of_photographs_leaves_out_is_held_out(
+    cats, monkeypatch, tmp_path, part, left
+):
+    """Of the twenty images in random order, those that the recipe neither skips to nor takes."""
+    order = cats(n=20, seed=0)
+    data = {"set": "afhq", "size": 8, "n": 20, "seed": 0, **part}
+    data["folder"] = str(tmp_path / "cache")
+    monkeypatch.setitem(recipes.RECIPES, "Kittens", replace(recipes.config("Cats32"), data=data))
+    found = measured.held_out("Kittens", len(left)).pixels[:, 0, 0, 0] // 8
+    assert found.tolist() == [order[i] for i in left]
+    with pytest.raises(
+        ValueError, match=f"expected at most {len(left)}, the images that Kittens"
+    ):
+        measured.held_out("Kittens", len(left) + 1)
+
+
+def test_labels_can_be_chosen():
+    data = {"set": "faces", "n": 3, "size": 8, "seed": 0}
+    whole, part = (datasets.load_images({**data, **m}) for m in ({}, {"labels": ["skin"]}))
+    assert list(part.classes) == ["skin"] and len(whole.classes) > 1
+    assert torch.equal(part.labels["skin"], whole.labels["skin"])
+    with pytest.raises(ValueError, match="did you mean skin"):
+        datasets.load_images({**data, "labels": ["skim"]})
+    with pytest.raises(TypeError, match="labels"):
+        datasets.load_images({**data, "labels": "skin"})
 
 
 @pytest.mark.filterwarnings("ignore:.*has no images of dog")
