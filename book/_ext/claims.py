@@ -1,10 +1,10 @@
 """Write the recorded claims into the book's pages.
 
-A line ``<!-- claims -->``, ``<!-- verdicts -->``, ``<!-- chips -->`` or ``<!-- rule -->`` of a
-page is replaced, when the page is read, by text made of ``data/results/*.json``,
-``data/seeds.json`` and the rule in ``bookkit.verdicts``. No number and no verdict on them is
-typed by hand, except verdicts that say so. All records together lie in the built book as
-``_static/claims.json``.
+A line ``<!-- claims -->``, ``<!-- verdicts -->``, ``<!-- chips -->``, ``<!-- compared -->`` or
+``<!-- rule -->`` of a page is replaced, when the page is read, by text made of
+``data/results/*.json``, ``data/seeds.json`` and the rule in ``bookkit.verdicts``. No number and
+no verdict on them is typed by hand, except verdicts that say so. All records together lie in the
+built book as ``_static/claims.json``.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def _fill(app: Sphinx, docname: str, source: list[str]) -> None:
         "<!-- claims -->": claims_text,
         "<!-- verdicts -->": verdicts_text,
         "<!-- chips -->": chips_text,
+        "<!-- compared -->": compared_text,
         "<!-- rule -->": lambda _: verdicts.rule(),
     }
     for mark, writer in writers.items():
@@ -107,6 +108,21 @@ def chips_text(records: Records) -> str:
         link = f'<a href="claims.html{_link(name)}">{name}</a>'
         rows.append(f"<li>{chip}<span>{link}. {escape(entry['text'])}</span></li>")
     return "\n".join(['<ul class="chips">', *rows, "</ul>"])
+
+
+def compared_text(records: Records) -> str:
+    """The hypotheses that were tested on photographs, too, with both verdicts: that of the
+    chapters on photographs, whose names begin with P, and that of all others."""
+    rows = ["| | What is said | Drawn images and points | Photographs |", "|---|---|---|---|"]
+    on_photographs = [r for r in records.results if r["notebook"].startswith("P")]
+    others = [r for r in records.results if not r["notebook"].startswith("P")]
+    for name, entry in records.hypotheses.items():
+        both = [judgement(name, results) for results in (others, on_photographs)]
+        if all(both):
+            cells = [f"**{verdict}**: {because}" for verdict, because in both]
+            said = f"[{name}](claims.md{_link(name)})"
+            rows.append(f"| {said} | {entry['text']} | {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def claims_text(records: Records) -> str:

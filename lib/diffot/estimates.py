@@ -203,10 +203,8 @@ def bootstrap(
     return Estimate(float(statistic(cases)), float(again.std()))
 
 
-def jackknife(
-    statistic: Callable[[np.ndarray, np.ndarray], float], x: np.ndarray, y: np.ndarray
-) -> Estimate:
-    r"""A statistic of two samples with its standard error, by leaving out a tenth of both.
+def jackknife(statistic: Callable[..., float], *samples: np.ndarray) -> Estimate:
+    r"""A statistic of samples with its standard error, by leaving out a tenth of each.
 
     :math:`\sqrt{\frac{9}{10} \sum_g (\theta_g - \bar\theta)^2}`, the delete-a-group jackknife
     (Efron & Tibshirani 1993, section 11.5). For distances between sets of images, which are not
@@ -214,15 +212,19 @@ def jackknife(
     2 times their standard deviation.
 
     Args:
-        x, y: one row for each image, at least ten; the images of x and y are independent.
+        statistic: a function of as many arrays as there are samples.
+        samples: one row for each image, at least ten each; they are independent of each other.
     """
-    require_type(statistic, Callable, "statistic", "a function of two arrays")
-    for rows, name in ((x, "x"), (y, "y")):
+    require_type(statistic, Callable, "statistic", "a function of arrays")
+    require(len(samples) > 0, "there are no samples; expected at least one array")
+    for name, rows in zip("xyzuvw", samples):
         require_array(rows, name)
         require_groups(rows, name)
-    of_x, of_y = np.arange(len(x)) % GROUPS, np.arange(len(y)) % GROUPS
-    without = [statistic(x[of_x != g], y[of_y != g]) for g in range(GROUPS)]
-    return Estimate(float(statistic(x, y)), float(np.std(without) * np.sqrt(GROUPS - 1)))
+    groups = [np.arange(len(rows)) % GROUPS for rows in samples]
+    without = [
+        statistic(*(rows[of != g] for rows, of in zip(samples, groups))) for g in range(GROUPS)
+    ]
+    return Estimate(float(statistic(*samples)), float(np.std(without) * np.sqrt(GROUPS - 1)))
 
 
 def require_groups(x: np.ndarray | Tensor, name: str) -> None:

@@ -116,3 +116,22 @@ def test_checks_of_the_method_are_grouped_by_chapter(records):
     assert text.index("## Checks of the method") < text.index("### A a") < text.index("`A.y`")
     assert page._chapter("V1_flow_versus") == "V.1 flow versus"
     assert "### B" not in text  # all its claims bear on a hypothesis
+
+
+def test_verdicts_on_photographs_stand_beside_the_others(records):
+    on_both = {"hypothesis": "Hypothesis 1", "prediction": SHARE}
+    photographs = result(
+        "P9_photographs",
+        record("P9.x", 0.99, without_error="exact", because="clear", **on_both),
+        h1="faces",
+    )
+    more = page.Records(HYPOTHESES, [*records.results, photographs], {})
+    *_, line = page.compared_text(more).splitlines()
+    cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+    assert cells == [
+        "[Hypothesis 1](claims.md#hypothesis-1)",
+        "Near goes to near.",
+        "**holds approximately**: nearly all",
+        "**holds**: faces",
+    ]
+    assert "Hypothesis" not in page.compared_text(records)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from chapters.other_processes import blur, encoder, excess, line, unified
+from chapters.other_processes import blur, excess, line, unified
 from diffot.laws.mixtures import GaussianMixture
 from diffot.transport.bounds import excess_bounds
 from diffot.transport.gaussian import gaussian_monge_map
@@ -173,18 +173,3 @@ def test_the_excess_of_other_units_is_that_of_matrices():
     exact = cost / optimal - 1
     assert bracket.lower.value - 2e-3 < exact < bracket.upper.value + 2e-3
     assert bracket.cost == pytest.approx(cost, rel=1e-4)
-
-
-@pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
-def test_the_bound_of_an_encoder_is_the_entropy_and_the_divergence_of_the_start(factor):
-    """For an exact way back, whatever the encoder: an identity of three parts."""
-    alphas = np.sqrt(1 - np.linspace(0.05, 0.9, 12))
-    found = encoder.negative_bound(0.7, factor, alphas)
-    gap = encoder.start_divergence(0.7, factor, alphas[-1])
-    assert found.total == pytest.approx(encoder.surprise(0.7**2) + gap, rel=1e-12)
-
-
-def test_what_is_left_unknown_is_that_of_joint_gaussians():
-    covariance = np.array([[0.49, 0.6 * 0.49 * 2], [0.6 * 0.49 * 2, 0.36 * 0.49 * 4 + 0.64]])
-    expected = 1 / np.linalg.inv(covariance)[0, 0]
-    assert encoder.posterior_variance(0.7, 2.0, 0.36, 0.64) == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""Closed forms of the chapter on scores, its tasks, and the errata of its sources."""
+"""Closed forms of the chapters on scores, their tasks, and the errata of their sources."""
 
 import numpy as np
 import pytest

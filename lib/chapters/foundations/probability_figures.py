@@ -1,4 +1,4 @@
-"""Figures of the chapter on probability. Only the image of a grid is computed here."""
+"""Figures of the chapters on probability. Only the image of a grid is computed here."""
 
 from __future__ import annotations
 

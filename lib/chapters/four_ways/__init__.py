@@ -1,1 +1,1 @@
-"""Chapter F.2."""
+"""Chapters F.2a and F.2b."""

@@ -9,7 +9,7 @@ from diffot.learning.latent_maps import AnyMap, GaussianMap, LatentMap
 A, B, CATS = "Celeb32A", "Celeb32B", "Cats32"
 HALVES = ("Celeb32N5000A", "Celeb32N5000B")
 STEPS = 20  # of DDIM
-PAIRED, MANY = 256, 512  # latents that two maps are compared on, and taken apart on
+N = 256  # latents
 
 
 def maps(*models: str) -> tuple[LatentMap, ...]:
@@ -29,14 +29,14 @@ def pairs() -> dict[str, PairTask]:
         "cats and their Gaussian map": (cats, GaussianMap(CATS)),
         "Gaussian maps of faces and cats": (GaussianMap(A), GaussianMap(CATS)),
     }
-    return {name: _pair(*maps, PAIRED) for name, maps in both.items()}
+    return {name: _pair(*maps) for name, maps in both.items()}
 
 
 def linear_pairs() -> dict[str, PairTask]:
     """Maps that are taken apart into linear and other parts."""
     a, b, cats = maps(A, B, CATS)
-    return {"A and B": _pair(a, b, MANY), "faces A and cats": _pair(a, cats, MANY)}
+    return {"A and B": _pair(a, b), "faces A and cats": _pair(a, cats)}
 
 
-def _pair(first: AnyMap, second: AnyMap, n: int) -> PairTask:
-    return PairTask(first, second, latent_maps.hashes(first, second), n)
+def _pair(first: AnyMap, second: AnyMap) -> PairTask:
+    return PairTask(first, second, latent_maps.hashes(first, second), N)

@@ -14,8 +14,8 @@ PROBE = "CelebProbe32"
 LABELS = recipes.config(PROBE).train["labels"]
 STEPS = 20  # of DDIM
 # Photographs that a model's own are taken from, and images drawn for its quality.
-SIZES = {"Celeb32A": (10_000, 500), "Celeb32B": (10_000, 500), "Cats32": (5153, 120)}
-FACES, DRAWN = ("Celeb32A", "Celeb32B"), 512
+SIZES = {"Celeb32A": (10_000, 300), "Celeb32B": (10_000, 300), "Cats32": (5153, 120)}
+FACES, DRAWN = ("Celeb32A", "Celeb32B"), 256
 
 
 def qualities() -> dict[str, QualityTask]:

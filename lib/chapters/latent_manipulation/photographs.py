@@ -14,7 +14,7 @@ from chapters.latent_manipulation.shifts import BrightnessTask, ShiftTask
 from chapters.latent_manipulation.transfers import TransferTask
 from diffot.errors import as_number, require_type
 from diffot.estimates import GROUPS, columns, mean
-from diffot.learning import checkpoints, measured, registry
+from diffot.learning import checkpoints, datasets, measured, registry
 from diffot.learning.latent_maps import LatentMap
 from diffot.measures.quality import CHANNELS
 from diffot.samplers.latents import THESIS_BOXES
@@ -22,8 +22,8 @@ from diffot.samplers.latents import THESIS_BOXES
 MODEL = "Celeb32A"
 STEPS = 20  # of DDIM, as in the thesis
 PHOTOGRAPHS = 10_000
-N, MANY = 100, 256  # images in a manipulation, and where single ones are looked at
-PAIRS = 40  # of a transfer
+N, MANY = 64, 256  # images in a manipulation, and where single ones are looked at
+PAIRS = 30  # of a transfer
 
 # Where the thesis shifts latents, and what it seeks there. The hair is all but the face.
 EYES, MOUTH = (Region(THESIS_BOXES[part]) for part in ("eyes", "mouth"))
@@ -34,9 +34,9 @@ SOUGHT = {
     "hair": (HAIR, Target("Blond_Hair", ("yes",))),
 }
 DOSES = {
-    "eyes": (-6.0, -4.5, -3.0, 3.0),
-    "mouth": (-4.5, 3.0, 4.5, 6.0),
-    "hair": (-3.0, 3.0, 4.5),
+    "eyes": (-4.5, -3.0, 3.0),
+    "mouth": (-4.5, 3.0, 4.5),
+    "hair": (-3.0, 3.0),
 }
 BEST = {"eyes": -4.5, "mouth": 4.5, "hair": 3.0}
 # Boxes of the same size elsewhere; for the hair, the face, whose part of the image is smaller.
@@ -61,7 +61,7 @@ def shift(
 
 def brightness_shifts() -> list[ShiftTask]:
     """Of the whole latent, and of one channel."""
-    whole = [shift(WHOLE, s, None) for s in (-5.0, -3.5, -2.0, -1.0, 0.0, 1.0, 2.0, 3.5, 5.0)]
+    whole = [shift(WHOLE, s, None) for s in (-3.5, -2.0, -1.0, 0.0, 1.0, 2.0, 3.5)]
     single = [shift(region, s, None) for region in SINGLE.values() for s in (-2.0, 2.0)]
     return whole + single
 
@@ -159,3 +159,34 @@ def color_columns(x: Tensor, y: Tensor, mask: Tensor) -> dict[str, float]:
         row |= columns(name, mean(change))
     row |= columns("brightness", mean(torch.stack(changes).mean(0)))
     return row | columns("warmth", mean(changes[0] - changes[2]))
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """Two labels of the photographs that the networks' own are taken from.
+
+    Attributes:
+        given, asked: names of labels.
+    """
+
+    given: str
+    asked: str
+
+    def __post_init__(self):
+        for name in ("given", "asked"):
+            require_type(getattr(self, name), str, name, "the name of a label")
+
+
+def measure_labels(task: LabelTask) -> dict[str, float]:
+    """Shares of the photographs ``with`` and ``without`` the given label that have the other one,
+    and the numbers of photographs, ``with_n`` and ``without_n``."""
+    require_type(task, LabelTask, "task", "a LabelTask")
+    data = {"set": "celeba", "size": 32, "n": PHOTOGRAPHS, "labels": [task.given, task.asked]}
+    labels = datasets.load_images(data).labels
+    given, asked = (labels[name] == 1 for name in (task.given, task.asked))
+    return {
+        "with": float(asked[given].double().mean()),
+        "with_n": float(given.sum()),
+        "without": float(asked[~given].double().mean()),
+        "without_n": float((~given).sum()),
+    }

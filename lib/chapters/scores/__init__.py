@@ -1,1 +1,1 @@
-"""Chapter D.1: scores, how they are learned, and sampling by them."""
+"""Chapters D.1a and D.1b: scores, how they are learned, and sampling by them."""

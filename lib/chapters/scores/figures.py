@@ -1,4 +1,4 @@
-"""Figures of the chapter on scores. Nothing is computed here."""
+"""Figures of the chapters on scores. Nothing is computed here."""
 
 from __future__ import annotations
 

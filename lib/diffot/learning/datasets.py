@@ -117,6 +117,12 @@ def _only(images: LabeledImages, names: Sequence[str]) -> LabeledImages:
     )
 
 
+def terms(data: str | dict) -> dict[str, str]:
+    """What a card says of the terms of a data set, under ``"terms"``; nothing for one without."""
+    family = data["set"] if isinstance(data, dict) else None
+    return {"terms": TERMS[family]} if family in TERMS else {}
+
+
 def require_labels(data: LabeledImages, labels: Mapping[str, int]) -> None:
     """Require images with these labels, and as many classes of each.
 

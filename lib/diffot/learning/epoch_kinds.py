@@ -15,7 +15,7 @@ from diffot.data.images import LabeledImages
 from diffot.errors import as_number, as_whole_number, require, require_known, require_type
 from diffot.learning import attributes, autoencoder, masking, networks
 from diffot.learning.batches import Epochs
-from diffot.learning.datasets import load_images, require_labels
+from diffot.learning.datasets import load_images, require_labels, terms
 from diffot.learning.descriptions import called
 from diffot.learning.kinds import Recipe
 from diffot.learning.objectives import BestWeights, Objective
@@ -187,6 +187,7 @@ class ProbeRecipe(EpochRecipe):
         losses = result.column("validation_loss")
         table = attributes.evaluate(stored, self.split("test")).table
         return {
+            **terms(self.train),
             "validation_losses": [round(loss, 5) for loss in losses],
             "best_epoch": losses.index(min(losses)),
             "evaluation": {

@@ -17,7 +17,7 @@ from diffot.laws import toy
 from diffot.laws.mixtures import thesis_mixture
 from diffot.learning import networks
 from diffot.learning.batches import Draw, Draws
-from diffot.learning.datasets import TERMS, load_images, require_labels
+from diffot.learning.datasets import load_images, require_labels, terms
 from diffot.learning.networks import LARGEST_SEED
 from diffot.learning.objectives import DenoisingLoss, Examples
 from diffot.learning.precision import PRECISIONS
@@ -181,9 +181,8 @@ class DenoiserRecipe(Recipe):
 
     def results(self, result: TrainResult, stored: nn.Module) -> dict:
         levels = [name for name in result.rows[0] if name.startswith("level_")]
-        family = None if isinstance(self.data, str) else self.data["set"]
         return {
-            **({"terms": TERMS[family]} if family in TERMS else {}),
+            **terms(self.data),
             "training": {**self.description()["training"], "precision": result.precision},
             "examples": self.training.iterations * self.training.batch_size,
             "level_losses": [

@@ -150,7 +150,9 @@ RECIPES |= {
         {**_PHOTOS, "skip": 1000}, _FLAT_UNET, replace(_V_LARGE, iterations=2500), seed=1
     ),
     "Celeb32N5000A": _ours({**_PHOTOS, "take": 5000}, _UNET, _V_HALVES, seed=2),
-    "Celeb32N5000B": _ours({**_PHOTOS, "skip": 5000}, _UNET, _V_HALVES, seed=3),
+    "Celeb32N5000B": _ours(
+        {**_PHOTOS, "skip": 5000}, _UNET, replace(_V_HALVES, iterations=2000), seed=3
+    ),
     "Cats32": _ours(_CATS, _WIDE_UNET, replace(_V_LARGE, iterations=1900)),
 }
 
