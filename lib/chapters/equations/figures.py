@@ -42,7 +42,7 @@ def distances(
     for (name, (value, error)), marker in zip(lines.items(), "osD"):
         ax.errorbar(steps, value, yerr=2 * error, color=KINDS[name], marker=marker, ms=5,
                     capsize=3, label=name)  # fmt: skip
-    ax.axhline(real, color=PRIOR, ls="--", label="real digits")
+    ax.axhline(real, color=PRIOR, ls="--", label="real images")
     ax.set_ylim(0, None)
     _against_steps(ax, steps, "distance in features")
 

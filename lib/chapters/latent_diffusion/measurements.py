@@ -78,8 +78,11 @@ def measure_way(task: WayTask) -> dict[str, float]:
         made, codes = others, None
     elif task.way == "pixels":
         made, codes = pixels(task.n, task.seed), None
+    elif task.way == "restored":
+        made = decode(encode(others)[0])
+        codes = sampled(*encode(others), generator(task.seed, "codes of other faces"))
     else:
-        codes = encode(others)[0] if task.way == "restored" else draw_codes(task)
+        codes = draw_codes(task)
         made = decode(codes)
     restored = decode(encode(reference)[0])
     distances = quality.attribute_distances(probe, made, reference)

@@ -105,6 +105,19 @@ def load_images(data: dict) -> LabeledImages:
     return images.at(slice(skip, skip + take))
 
 
+def first_image(data: dict) -> LabeledImages:
+    """One image of the data set that a recipe describes, for what all its images share."""
+    return load_images({**data, "n": 1, "skip": 0, "take": None})
+
+
+def image_shape(data: dict) -> tuple[int, ...]:
+    """Shape (C, H, W) of the images that a recipe describes. Photographs need not be there."""
+    if isinstance(data, dict) and data.get("set") in TERMS and "size" in data:
+        size = as_whole_number(data["size"], "size", least=1)
+        return 3, size, size
+    return tuple(first_image(data).pixels.shape[1:])
+
+
 def _only(images: LabeledImages, names: Sequence[str]) -> LabeledImages:
     """The images with these labels alone."""
     require_type(names, (list, tuple), "labels", "a list of names")

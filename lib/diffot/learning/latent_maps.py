@@ -230,13 +230,13 @@ def _fit(images: Tensor, _: object) -> cache.Arrays:
 
 
 def _shape(model: str) -> tuple[int, ...]:
-    return tuple(_first(model).pixels.shape[1:])
+    return datasets.image_shape(recipes.config(model).data)
 
 
 @lru_cache
 def _first(model: str) -> LabeledImages:
-    """The first image that a model is trained on, for its shape and classes."""
-    return datasets.load_images({**recipes.config(model).data, "n": 1})
+    """One image of the data that a model is trained on, for its classes."""
+    return datasets.first_image(recipes.config(model).data)
 
 
 @lru_cache(maxsize=1)
