@@ -7,11 +7,12 @@ BOOK := _config.yml _toc.yml $(shell find book -type f -not -name '*.pyc') data/
 	lib/bookkit/claims.py lib/bookkit/verdicts.py lib/bookkit/survey.py lib/bookkit/paths.py \
 	$(shell find lib/diffot -type f -name '*.py')
 
-.PHONY: help book test run sweep serve train table bench lint clean
+.PHONY: help book pdf test run sweep serve train table bench lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book                 set up and build the book into _build/html"
+	@echo "make pdf                  build the book and print it as one PDF, _build/book.pdf"
 	@echo "make test                 set up and run everything that CI runs"
 	@echo "make run [ALL=1]          execute notebooks in place, the stale ones or all"
 	@echo "make sweep                execute all notebooks at ten seeds in profile fast and keep which"
@@ -44,6 +45,12 @@ _build/html/.complete: .venv/.installed $(BOOK) $(NOTEBOOKS)
 
 book: _build/html/.complete
 	@echo "the book: $(CURDIR)/_build/html/index.html"
+
+_build/book.pdf: _build/html/.complete lib/bookkit/pdf.py
+	$(BIN)/python -m bookkit pdf
+
+pdf: _build/book.pdf
+	@echo "the book on paper: $(CURDIR)/_build/book.pdf"
 
 test: .venv/.installed
 	$(BIN)/python tests/run_all.py

@@ -1,4 +1,4 @@
-"""Command line: ``python -m bookkit run|sweep|info|table``."""
+"""Command line: ``python -m bookkit run|sweep|info|table|pdf``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from nbclient.exceptions import CellExecutionError
 
-from bookkit import freshness, layout, survey
+from bookkit import freshness, layout, pdf, survey
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     sweep.add_argument("--seeds", type=int, default=survey.COUNT, help="1 to this; default: 10")
     commands.add_parser("info", help="list the notebooks, and whether they are up to date")
     commands.add_parser("table", help="renew the table of modules in CONTRIBUTING")
+    commands.add_parser("pdf", help="print the built book as one PDF")
 
     options = parser.parse_args(arguments)
     try:
@@ -69,7 +70,13 @@ def _table(_: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"run": _run, "sweep": _sweep, "info": _info, "table": _table}
+def _pdf(_: argparse.Namespace) -> int:
+    path = pdf.write()
+    print(f"{path}: {path.stat().st_size / 1e6:.0f} MB")
+    return 0
+
+
+COMMANDS = {"run": _run, "sweep": _sweep, "info": _info, "table": _table, "pdf": _pdf}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -33,33 +34,28 @@ from diffot.paths import ROOT
 BUILD = ROOT / "_build"
 STYLE = ROOT / "book" / "_static" / "print.css"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
-COLUMNS = 5  # with more than that, the pages of a chapter lie on their side
-MINUTES = 10  # that Chromium may take for any of its steps
+MINUTES = 10  # that Chromium may take to load the document
 
-# Attributes that name ids of the same page.
-_IDS = {"for", "list", "headers", "aria-controls", "aria-describedby", "aria-labelledby"}
-# What makes no sense on paper: hidden code, links to headings themselves, scripts, buttons.
+# What makes no sense on paper: hidden code, links to headings themselves, scripts, controls.
 _LEFT_OUT = (
-    "details.hide, a.headerlink, script, style, button, datalist, .claims-filter, "
+    "details.hide, a.headerlink, script, style, button, input, datalist, .claims-filter, "
     ".sd-summary-icon, .sd-summary-state-marker"
 )
-_NOT_PRINTED = ("copybutton", "togglebutton", "thebe")  # style sheets of what is left out
 _HEADING = re.compile("^h[1-6]$")
-# Each shape of a letter is drawn once, and formulas have no second form for screen readers.
-_MATHEMATICS = (
-    "MathJax.svg = {fontCache: 'global'}; "
-    "Object.assign(MathJax.options, {enableAssistiveMml: false, enableMenu: false});"
-)
+# Each shape of a letter is drawn once, and formulas have no second, hidden form.
+_MATHEMATICS = "MathJax.svg = {fontCache: 'global'}; MathJax.options.enableAssistiveMml = false;"
+_NUMBER_CONTENTS = """numbers => document.querySelectorAll(".book-contents a").forEach(
+    link => { link.lastElementChild.textContent = numbers[link.hash.slice(1)]; })"""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the table of contents: its name as there, the part that it opens or is in, and
-    how deep it is below that."""
+    """A page of the table of contents: its name, how deep it is there, and the name of the part
+    that it opens, if it does."""
 
     name: str
-    part: str
-    depth: int
+    depth: int = 0
+    part: str = ""
 
     @property
     def id(self) -> str:
@@ -67,25 +63,23 @@ class Page:
 
 
 def pages(toc: Path) -> list[Page]:
-    """The pages of a table of contents in the order in which they are read; the first is in no
-    part."""
+    """The pages of a table of contents, in the order in which they are read."""
     site = parse_toc_yaml(toc)
-    found = [Page(site.root.docname, "", 0)]
 
-    def below(document, part: str, depth: int) -> Iterator[Page]:
-        for tree in document.subtrees:
-            for item in tree.items:
-                if item in site:  # the others are links to elsewhere
-                    name = tree.caption if depth == 0 else part
-                    yield Page(item, name or "", depth)
-                    yield from below(site[item], name, depth + 1)
+    def below(name: str, depth: int) -> Iterator[Page]:
+        for tree in site[name].subtrees:
+            part = tree.caption or ""
+            for item in filter(site.__contains__, tree.items):  # the others lead elsewhere
+                yield Page(item, depth, part)
+                yield from below(item, depth + 1)
+                part = ""
 
-    return [*found, *below(site.root, "", 0)]
+    root = site.root.docname
+    return [Page(root), *below(root, 1)]
 
 
 def joined(html: Path, repository: Path = ROOT) -> str:
-    """One HTML document of all built pages, to lie beside the folder ``html``. All files that it
-    asks for are in there.
+    """One HTML document of all built pages, to lie beside their folder, where its files are.
 
     Args:
         html: the folder of the built book.
@@ -96,32 +90,42 @@ def joined(html: Path, repository: Path = ROOT) -> str:
     """
     config = yaml.safe_load((repository / "_config.yml").read_text(encoding="utf-8"))
     contents = pages(repository / "_toc.yml")
+    names = {page.name for page in contents}
     lacking = [page.name for page in contents if not (html / f"{page.name}.html").exists()]
     require(
         not lacking,
         f"{html} lacks {', '.join(lacking)}, which the table of contents has; build the book "
         "first: make book",
     )
-    names = {page.name for page in contents}
-    articles = [_article(html, page, names) for page in contents]
-    titles = [article.find(_HEADING).get_text().strip() for article in articles]
-    part = ""
-    for page, article in zip(contents, articles):
-        if page.part != part:
-            part = page.part
-            article.insert(0, BeautifulSoup(f'<h1 class="part">{escape(part)}</h1>', "html.parser"))
+    styles, rows, articles = [], [], []
+    for page in contents:
+        article = _article(html, page, names)
+        title = article.find(_HEADING).get_text().strip()
+        if page.part:
+            part = f'<h1 class="part">{escape(page.part)}</h1>'
+            article.insert(0, BeautifulSoup(part, "html.parser"))
+            rows.append(f'<p class="part">{escape(page.part)}</p>')
+        rows.append(
+            f'<p class="depth-{page.depth}"><a href="#{page.id}"><span>{escape(title)}</span>'
+            "<span></span></a></p>"
+        )
+        above = json.dumps(title, ensure_ascii=False)
+        styles.append(f"@page {page.id} {{ @top-left {{ content: {above}; }} }}")
+        articles.append(str(article))
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en" data-theme="light" data-mode="light">\n<head>',
             f'<meta charset="utf-8">\n<title>{escape(config["title"])}</title>',
             *_head(html, contents[0]),
             f"<style>\n{STYLE.read_text(encoding='utf-8')}",
-            *map(_running_head, contents, titles),
+            *styles,
             "</style>\n</head>\n<body>",
             f'<header class="title-page"><p class="title">{escape(config["title"])}</p>',
             f"<p>{escape(config['author'])}, {config['copyright']}</p></header>",
-            _contents(contents, titles),
-            *map(str, articles),
+            '<nav class="book-contents">\n<h1>Contents</h1>',
+            *rows,
+            "</nav>",
+            *articles,
             "</body>\n</html>\n",
         ]
     )
@@ -131,10 +135,9 @@ def _id(name: str) -> str:
     return name.replace("/", "-")
 
 
-def _rebased(html: Path, page: str, target: str) -> str:
+def _beside(html: Path, page: Page, target: str) -> str:
     """Where a file that a page names lies, as seen from beside the folder of all pages."""
-    path = urlsplit(target)._replace(query="", fragment="").geturl()
-    return join(html.name, normpath(join(dirname(page), path)))
+    return join(html.name, normpath(join(dirname(page.name), urlsplit(target).path)))
 
 
 def _soup(html: Path, page: Page, only: str) -> BeautifulSoup:
@@ -143,21 +146,20 @@ def _soup(html: Path, page: Page, only: str) -> BeautifulSoup:
 
 
 def _head(html: Path, page: Page) -> Iterator[str]:
-    """What the head of a page has that matters on paper: style sheets and the mathematics."""
+    """What the head of a page has that matters on paper: style sheets and the mathematics. The
+    first page has the mathematics if any has."""
     for element in _soup(html, page, "head").find_all(["link", "script"]):
-        source = element.get("href") or element.get("src") or ""
-        if element.name == "link" and "stylesheet" in element.get("rel", []):
-            if not any(name in source for name in _NOT_PRINTED):
-                yield f'<link rel="stylesheet" href="{_rebased(html, page.name, source)}">'
-        elif element.name == "script" and "mathjax" in source:
+        if "stylesheet" in element.get("rel", []):
+            yield f'<link rel="stylesheet" href="{_beside(html, page, element["href"])}">'
+        elif "mathjax" in element.get("src", ""):
             yield f"<script>{_MATHEMATICS}</script>"
-            yield f'<script src="{_rebased(html, page.name, source)}"></script>'
-        elif element.name == "script" and "window.MathJax" in (element.string or ""):
+            yield f'<script src="{_beside(html, page, element["src"])}"></script>'
+        elif "window.MathJax" in (element.string or ""):
             yield str(element)
 
 
-def _article(html: Path, page: Page, names: set[str]) -> Tag:
-    """What a page says, with headings as deep as the page is, and ready to be joined."""
+def _article(html: Path, page: Page, names: Container[str]) -> Tag:
+    """What a page says, with headings below those of the pages above it, ready to be joined."""
     article = _soup(html, page, "article").article
     require(article is not None, f"{html / page.name}.html has no article; is it of this book?")
     for slider in article.select(".frame-slider"):
@@ -168,13 +170,8 @@ def _article(html: Path, page: Page, names: set[str]) -> Tag:
         details["open"] = ""
     for heading in article.find_all(_HEADING):
         heading.name = f"h{min(6, int(heading.name[1]) + page.depth)}"
-    for element in article.find_all(True):
-        if element.has_attr("id"):
-            element["id"] = f"{page.id}--{element['id']}"
-        for attribute in _IDS & element.attrs.keys():
-            value = element[attribute]
-            words = value.split() if isinstance(value, str) else value
-            element[attribute] = " ".join(f"{page.id}--{word}" for word in words)
+    for element in article.find_all(id=True):
+        element["id"] = f"{page.id}--{element['id']}"
     for link in article.find_all("a", href=True):
         target = _target(link["href"], page, names)
         if target is None:
@@ -183,15 +180,13 @@ def _article(html: Path, page: Page, names: set[str]) -> Tag:
             link["href"] = target
     for image in article.find_all("img", src=True):
         if not urlsplit(image["src"]).scheme:
-            image["src"] = _rebased(html, page.name, image["src"])
-    wide = any(len(row.find_all(["td", "th"])) > COLUMNS for row in article.find_all("tr"))
+            image["src"] = _beside(html, page, image["src"])
     article["id"] = page.id
-    article["class"] = ["bd-article", "wide"] if wide else ["bd-article"]
     article["style"] = f"page: {page.id}"
     return article
 
 
-def _target(href: str, page: Page, names: set[str]) -> str | None:
+def _target(href: str, page: Page, names: Container[str]) -> str | None:
     """A link as it is in the joined document; None for files that are not in it."""
     parts = urlsplit(href)
     if parts.scheme or parts.netloc:
@@ -210,46 +205,18 @@ def _stop(slider: Tag, html: Path, page: Page) -> None:
     place = re.search(r"--column: (\d+); --row: (\d+)", image["style"]).groups()
     left, top = (int(n) * (size + 2 * EDGE) + EDGE for n, size in zip(place, (width, height)))
     buffer = io.BytesIO()
-    source = html.parent / _rebased(html, page.name, image["src"])
-    with Image.open(source) as sheet:
+    with Image.open(html.parent / _beside(html, page, image["src"])) as sheet:
         sheet.crop((left, top, left + width, top + height)).save(buffer, "png")
     image["src"] = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     sharp = re.search(r"image-rendering: \w+", image["style"]).group()
     image["style"] = f"{window['style'].split(';')[0]}; {sharp}"
     del window["style"]
-    for control in slider.select("input"):
-        control.replace_with(": ")
-
-
-def _quoted(text: str) -> str:
-    """A text in a style sheet."""
-    return '"' + re.sub(r'["\\<\n]', lambda m: f"\\{ord(m.group()):x} ", text) + '"'
-
-
-def _running_head(page: Page, title: str) -> str:
-    return f"@page {page.id} {{ @top-left {{ content: {_quoted(title)}; }} }}"
-
-
-def _contents(contents: list[Page], titles: list[str]) -> str:
-    """The table of contents, with a place for the number of each page."""
-    rows, part = [], ""
-    for page, title in zip(contents, titles):
-        if page.part != part:
-            part = page.part
-            rows.append(f'<p class="part">{escape(part)}</p>')
-        rows.append(
-            f'<p class="depth-{page.depth}"><a href="#{page.id}"><span>{escape(title)}</span>'
-            '<span class="number"></span></a></p>'
-        )
-    return "\n".join(['<nav class="contents">\n<h1>Contents</h1>', *rows, "</nav>"])
+    for label in slider.select("label"):
+        label.append(":")
 
 
 def chromium() -> str:
-    """The path of the browser that prints.
-
-    Raises:
-        ValueError: if there is none.
-    """
+    """The path of the browser that prints; a ``ValueError`` if there is none."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     require(
         path is not None,
@@ -259,39 +226,44 @@ def chromium() -> str:
     return path
 
 
-def write(target: Path = BUILD / "book.pdf", html: Path = BUILD / "html") -> Path:
-    """Print the built book.
-
-    The joined document is kept beside the folder of the built book, as ``book.html``.
-
-    Args:
-        target: the PDF, which appears whole or not at all.
-        html: the folder of the built book.
+def write(build: Path = BUILD) -> Path:
+    """Print the book that is built in ``build/html`` to ``build/book.pdf``, which appears whole
+    or not at all. The joined document stays beside it.
 
     Raises:
         ValueError: if the book is not built, or there is no Chromium.
     """
     executable = chromium()
+    html, document, target = build / "html", build / "book.html", build / "book.pdf"
     require(
         (html / ".complete").exists(),
         f"there is no complete build of the book in {html}; run: make book",
     )
-    document = html.parent / "book.html"
     write_whole(document, joined(html).encode())
     write_whole(target, printed(document, executable))
     return target
 
 
 def printed(document: Path, executable: str) -> bytes:
-    """The PDF of a joined document, with bookmarks, and with page numbers in its contents."""
+    """The PDF of a joined document, with bookmarks. It is printed twice, for only then the
+    numbers of pages are known that its contents show."""
     from playwright.sync_api import sync_playwright  # takes a moment, and only this needs it
 
+    options = {"prefer_css_page_size": True, "print_background": True}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=[*FLAGS])
         page = browser.new_page()
         page.set_default_timeout(MINUTES * 60_000)
         page.goto(document.resolve().as_uri(), wait_until="load")
         page.evaluate("window.MathJax && MathJax.startup.promise")
-        content = page.pdf(prefer_css_page_size=True, print_background=True, outline=True)
+        page.evaluate(_NUMBER_CONTENTS, page_numbers(page.pdf(**options)))
+        content = page.pdf(**options, tagged=True, outline=True)
         browser.close()
     return content
+
+
+def page_numbers(pdf: bytes) -> dict[str, int]:
+    """On which page each target of a link is, in a PDF as Chromium writes it."""
+    order = re.findall(rb"(\d+) 0 obj\n<</Type /Page\n", pdf)
+    targets = re.findall(rb"/(\S+) \[(\d+) 0 R /XYZ", pdf)
+    return {name.decode(): order.index(page) + 1 for name, page in targets}

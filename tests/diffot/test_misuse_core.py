@@ -16,7 +16,7 @@ from diffot.processes import schedules
 from diffot.samplers import latents
 from diffot.samplers.ddim import ddim, ddim_path, invert
 from diffot.samplers.ddpm import ddpm
-from diffot.samplers.higher_order import dpmpp_2m, heun
+from diffot.samplers.higher_order import dpmpp_2m, heun, unipc
 from diffot.samplers.inpainting import inpaint
 
 SCHEDULE = schedules.linear(T=20)
@@ -46,7 +46,7 @@ def draws():
     return torch.Generator().manual_seed(0)
 
 
-SAMPLERS = (ddim, ddim_path, heun, dpmpp_2m)
+SAMPLERS = (ddim, ddim_path, heun, dpmpp_2m, unipc)
 USES = [
     *(Use(sampler, {"denoiser": EXACT, "x_T": Z, "steps": 4}) for sampler in SAMPLERS),
     Use(

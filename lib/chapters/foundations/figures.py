@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from matplotlib_inline.config import InlineBackend
 from torch import Tensor
 
-from bookkit.plots import EXACT, PALETTE, PRIOR
+from bookkit.plots import EXACT, MODES, PALETTE, PRIOR, plane
 
 STYLES = [(EXACT, "-"), (PALETTE[9], "-"), (PALETTE[3], "--"), (PALETTE[2], "-."), (PRIOR, ":")]
 
@@ -63,6 +64,29 @@ def densities_over_time(
 def paths_over_time(ax: Axes, times: Sequence[float], paths: Tensor, color: str, **line) -> None:
     """Paths, shape (times, n), as thin lines over time."""
     ax.plot(times, paths, color=color, lw=0.9, **line)
+
+
+def carried(x: Tensor, quarters: Tensor, tracks: Tensor, line: Tensor, density: Tensor) -> Figure:
+    """Points on their way to data in the plane, in the color of the quarter of the plane where
+    each began, over their law (gray, darkest where it is greatest), and the tracks of some (lines
+    that end in dots).
+
+    Args:
+        x: shape (n, 2). quarters: 0 to 3 for each, shape (n,).
+        tracks: from the latents to now, shape (times, m, 2).
+        line: coordinates of a square grid, shape (k,). density: over it, shape (k, k), rows along
+            the first coordinate.
+    """
+    figure, ax = plt.subplots(figsize=(4.2, 4.2))
+    levels = [float(density.max()) * share for share in (0.05, 0.2, 0.4, 0.6, 0.8, 1.01)]
+    shades = ["0.93", "0.87", "0.81", "0.75", "0.69"]
+    ax.contourf(line, line, density.T, levels=levels, colors=shades, zorder=0)
+    ax.scatter(*x.T, c=[MODES[k] for k in quarters.tolist()], s=7, lw=0, zorder=2)
+    for track in tracks.transpose(0, 1):
+        ax.plot(*track.T, color=EXACT, lw=1, zorder=3)
+    ax.scatter(*tracks[-1].T, color=EXACT, s=20, lw=0, zorder=3)
+    plane(ax, reach=float(line.max()))
+    return figure
 
 
 def beside_gaussian(ax: Axes, line: Tensor, density: Tensor, gaussian: Tensor, xlabel: str):

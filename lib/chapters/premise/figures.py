@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from bookkit.plots import EXACT, MAPS, PALETTE
+from bookkit.plots import EXACT, MAPS, PALETTE, data_cloud, window
 
 
 def excess_against_angle(
@@ -63,3 +65,36 @@ def bracket_against_angle(
     ax.plot(angles, lower, color=EXACT, lw=1)
     ax.plot(angles, upper, color=EXACT, lw=1)
     ax.set(xlabel="angle (degrees)", ylabel="excess (percent)", ylim=(0, None))
+
+
+def opening(
+    sample: Tensor,
+    axes: Tensor,
+    angles: Sequence[float],
+    lower: Sequence[float],
+    upper: Sequence[float],
+    at: int,
+) -> Figure:
+    """A mirrored pair above the brackets of its family, with a dot at its own.
+
+    Args:
+        sample: of the law, shape (n, 2). axes: ends of the long axes of its Gaussians, shape
+            (2, 2, 2): Gaussian, end, coordinate.
+        angles: in degrees. lower, upper: brackets of the excess in percent. at: place of this
+            law's angle among them.
+    """
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(4.2, 5.4), gridspec_kw={"height_ratios": [1.7, 1]}
+    )
+    data_cloud(above, sample, "0.6")
+    above.plot(*axes.mean(1).T, color=EXACT, lw=1, ls="--")
+    for axis in axes:
+        above.plot(*axis.T, color=PALETTE[3], lw=2)
+    window(above, (-3.9, 3.9), (-3.1, 3.1), size="medium")
+    bracket_against_angle(below, angles, lower, upper)
+    below.axvline(angles[at], color=PALETTE[3], lw=1, ls="--")
+    middle = (lower[at] + upper[at]) / 2
+    below.plot(angles[at], middle, "o", color=PALETTE[3], ms=7, clip_on=False, zorder=3)
+    below.set_title(f"{lower[at]:.2f} to {upper[at]:.2f} percent", loc="left", fontsize="medium")
+    below.set(xticks=range(0, 91, 15), xlim=(-4, 94))
+    return figure

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bookkit.plots import EXACT, PALETTE, PRIOR, data_cloud, plane
+from bookkit.plots import EXACT, MAPS, PALETTE, PRIOR, data_cloud, plane
 
 COLORS = {
     "exact flow": EXACT,
@@ -81,21 +81,23 @@ def excess_against_law(ax: Axes, dots: pd.DataFrame, floor: tuple[float, float])
     ax.set_ylim(bottom=0)
 
 
-def entropic_frame(latents: Tensor, images: Tensor, sample: Tensor, title: str) -> Figure:
-    """Images of latents (black), over a sample of the law (gray), with lines along rows of the
-    grid of latents.
+def entropic_frame(
+    latents: Tensor, images: Tensor, sample: Tensor, title: str, color: str = MAPS["flow"]
+) -> Figure:
+    """Images of a grid of latents as a net, over a sample of the law (gray); those of latents
+    within one of the origin are dots.
 
     Args:
         latents: not drawn, but their rows and columns are, shape (m, m, 2). images: of them.
-        sample: shape (n, 2).
+        sample: shape (n, 2). color: of the net.
     """
     figure, ax = plt.subplots(figsize=(4.2, 4.2))
     data_cloud(ax, sample)
     for grid in (images, images.transpose(0, 1)):
         for line in grid:
-            ax.plot(*line.T, color=EXACT, lw=0.7)
+            ax.plot(*line.T, color=color, lw=0.7)
     near = latents.norm(dim=2) < 1
     ax.scatter(*images[near].T, color=PALETTE[1], s=9, zorder=3)
     ax.set_title(title, loc="left", fontsize="medium")
-    plane(ax, reach=2.5)
+    plane(ax, reach=3)
     return figure

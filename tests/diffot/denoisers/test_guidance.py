@@ -24,7 +24,7 @@ from diffot.learning.networks import UNet
 from diffot.processes import schedules
 from diffot.samplers.ddim import ddim
 from diffot.samplers.ddpm import ddpm
-from diffot.samplers.higher_order import dpmpp_2m, heun
+from diffot.samplers.higher_order import dpmpp_2m, heun, unipc
 
 LAW = mixtures.GaussianMixture(
     [0.5, 0.3, 0.2],
@@ -108,7 +108,7 @@ def test_one_time_for_each_point():
         assert (denoiser.denoise(x, t) - apart).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("sampler", [ddim, heun, dpmpp_2m])
+@pytest.mark.parametrize("sampler", [ddim, heun, dpmpp_2m, unipc])
 def test_every_sampler_takes_every_kind(sampler):
     schedule = schedules.linear(T=100)
     free, told = exact(schedule)

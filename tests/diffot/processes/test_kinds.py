@@ -10,7 +10,7 @@ from diffot.laws.mixtures import GaussianMixture
 from diffot.processes import schedules
 from diffot.samplers.ddim import ddim, invert
 from diffot.samplers.ddpm import ddpm
-from diffot.samplers.higher_order import dpmpp_2m, heun
+from diffot.samplers.higher_order import dpmpp_2m, heun, unipc
 
 KINDS = {
     "preserving": schedules.scaled_linear(1000, 1e-4, 0.02),
@@ -105,7 +105,7 @@ def test_the_prior_is_the_law_of_x_T(kind):
     assert kind.prior_signal == pytest.approx(float(alpha) / math.sqrt(alpha**2 + sigma**2))
 
 
-@pytest.mark.parametrize("sampler", [ddim, heun, dpmpp_2m])
+@pytest.mark.parametrize("sampler", [ddim, heun, dpmpp_2m, unipc])
 def test_on_equal_ratios_all_kinds_give_the_same_points(sampler):
     ratios = torch.logspace(-1, 1.5, 25, dtype=torch.float64)
     results = []

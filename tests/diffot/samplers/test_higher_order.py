@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMInverseScheduler, DPMSolverMultistepScheduler
+from diffusers import (
+    DDIMInverseScheduler,
+    DPMSolverMultistepScheduler,
+    UniPCMultistepScheduler,
+)
 from scipy.integrate import solve_ivp
 
 from diffot.denoisers.denoiser import Denoiser
@@ -12,7 +16,7 @@ from diffot.denoisers.network import as_denoiser
 from diffot.laws.mixtures import GaussianMixture, equal_mixture, thesis_mixture
 from diffot.processes.schedules import linear, scaled_linear
 from diffot.samplers.ddim import ddim, invert
-from diffot.samplers.higher_order import dpmpp_2m, heun
+from diffot.samplers.higher_order import dpmpp_2m, heun, unipc
 
 SCHEDULE = scaled_linear(1000, 1e-4, 0.02)
 COUNTS = [20, 40, 80, 160]
@@ -75,13 +79,14 @@ def test_orders_of_the_samplers(name, grid):
     mixture, z = MIXTURES[name], normal(100)
     denoiser = ExactDenoiser(mixture, SCHEDULE)
     exact = exact_flow(mixture, z, SCHEDULE.T, float(grid(1)[-1]))
-    orders = {s: order(s, denoiser, z, exact, grid) for s in (ddim, heun, dpmpp_2m)}
+    orders = {s: order(s, denoiser, z, exact, grid) for s in (ddim, heun, dpmpp_2m, unipc)}
     assert orders[ddim] == pytest.approx(1, abs=0.1)
     assert orders[heun] == pytest.approx(2, abs=0.15)
     assert orders[dpmpp_2m] == pytest.approx(2, abs=0.15)
+    assert orders[unipc] > 2.5
 
 
-@pytest.mark.parametrize("sampler", [heun, dpmpp_2m])
+@pytest.mark.parametrize("sampler", [heun, dpmpp_2m, unipc])
 def test_equal_steps_down_to_zero_lose_order_to_their_last_step(sampler):
     """As the docstring says: the last DDIM step leaves an error of first order."""
     mixture, z = MIXTURES["overlapping"], normal(100)
@@ -116,6 +121,7 @@ def test_flow_of_one_gaussian_is_its_monge_map():
     x_0 = mean + scale * (z - a2**0.5 * mean)
     assert (heun(denoiser, z, crowded_steps(400)) - x_0).abs().max() < 3e-4
     assert (dpmpp_2m(denoiser, z, crowded_steps(400)) - x_0).abs().max() < 3e-4
+    assert (unipc(denoiser, z, crowded_steps(400)) - x_0).abs().max() < 3e-4
     assert (invert(denoiser, x_0, crowded_steps(1000)) - z).abs().max() < 1e-2
 
 
@@ -131,7 +137,8 @@ class Counted(Denoiser):
 
 
 @pytest.mark.parametrize(
-    "sampler, evaluations", [(ddim, 10), (invert, 10), (heun, 19), (dpmpp_2m, 10)]
+    "sampler, evaluations",
+    [(ddim, 10), (invert, 10), (heun, 19), (dpmpp_2m, 10), (unipc, 10)],
 )
 def test_number_of_evaluations(sampler, evaluations):
     counted = Counted(ExactDenoiser(MIXTURES["overlapping"], SCHEDULE))
@@ -140,24 +147,31 @@ def test_number_of_evaluations(sampler, evaluations):
     assert min(counted.times) == 100  # never at 0, where there is no noise to predict
 
 
-@pytest.mark.parametrize("sampler", [heun, dpmpp_2m])
+@pytest.mark.parametrize("sampler", [heun, dpmpp_2m, unipc])
 def test_a_single_step_to_zero_is_ddim(sampler):
     denoiser, z = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE), normal(20)
     assert torch.equal(sampler(denoiser, z, 1), ddim(denoiser, z, 1))
 
 
-@pytest.mark.parametrize("steps", [10, 20, 50])
-def test_dpm_solver_is_that_of_diffusers(steps):
+@pytest.mark.parametrize(
+    "sampler, scheduler, arguments",
+    [
+        (dpmpp_2m, DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}),
+        (unipc, UniPCMultistepScheduler, {"solver_type": "bh2"}),
+    ],
+)
+@pytest.mark.parametrize("steps", [5, 10, 20, 50])
+def test_multistep_samplers_are_those_of_diffusers(sampler, scheduler, arguments, steps):
     denoiser, x = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE), normal(50)
-    theirs = DPMSolverMultistepScheduler(
+    theirs = scheduler(
         trained_betas=_betas(),
-        algorithm_type="dpmsolver++",
         solver_order=2,
         final_sigmas_type="zero",
         timestep_spacing="trailing",
+        **arguments,
     )
     theirs.set_timesteps(steps)
-    ours = dpmpp_2m(denoiser, x, steps)
+    ours = sampler(denoiser, x, steps)
     for t in theirs.timesteps:
         x = theirs.step(denoiser.noise(x, float(t) + 1), t, x).prev_sample
     assert (ours - x).abs().max() < 1e-4  # diffusers keeps its schedule in float32
@@ -214,7 +228,7 @@ def test_inversion_undoes_ddim_where_the_predicted_noise_is_constant():
     assert (ddim(denoiser, x_T, 30) - x_0).abs().max() < 1e-11
 
 
-@pytest.mark.parametrize("sampler", [invert, heun, dpmpp_2m])
+@pytest.mark.parametrize("sampler", [invert, heun, dpmpp_2m, unipc])
 def test_gradients_and_single_precision(sampler):
     denoiser = ExactDenoiser(MIXTURES["overlapping"], linear(100, 1e-3, 0.2))
     x = normal(3).requires_grad_()
@@ -225,7 +239,9 @@ def test_gradients_and_single_precision(sampler):
     assert (single - exact).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("sampler, start", [(invert, "x_0"), (heun, "x_T"), (dpmpp_2m, "x_T")])
+@pytest.mark.parametrize(
+    "sampler, start", [(invert, "x_0"), (heun, "x_T"), (dpmpp_2m, "x_T"), (unipc, "x_T")]
+)
 def test_bad_input(sampler, start):
     denoiser = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE)
     with pytest.raises(ValueError, match=rf"{start} has shape .*{start}\[None\]"):

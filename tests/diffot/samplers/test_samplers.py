@@ -10,7 +10,7 @@ from diffot.laws import mixtures
 from diffot.processes import schedules
 from diffot.samplers.ddim import ddim, ddim_path, invert
 from diffot.samplers.ddpm import ddpm
-from diffot.samplers.higher_order import dpmpp_2m, heun
+from diffot.samplers.higher_order import dpmpp_2m, heun, unipc
 from diffot.samplers.inpainting import inpaint
 
 
@@ -325,7 +325,7 @@ def test_a_refused_call_asks_the_denoiser_nothing(schedule):
         ddim(as_denoiser(never, schedule), normal(3), 10, eta=0.5)
 
 
-@pytest.mark.parametrize("name", ["ddim", "heun", "dpm_solver", "invert", "ddpm", "hold"])
+@pytest.mark.parametrize("name", ["ddim", "heun", "dpm_solver", "unipc", "invert", "ddpm", "hold"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_many_steps_in_half_precision_end_where_those_in_full_do(oblique, schedule, name, dtype):
     """A step of a thousand is less than half precision resolves; the end is rounded once."""
@@ -335,6 +335,7 @@ def test_many_steps_in_half_precision_end_where_those_in_full_do(oblique, schedu
         "ddim": lambda z: ddim(exact, z, 500),
         "heun": lambda z: heun(exact, z, 500),
         "dpm_solver": lambda z: dpmpp_2m(exact, z, 500),
+        "unipc": lambda z: unipc(exact, z, 500),
         "invert": lambda z: invert(exact, z, 500),
         "ddpm": lambda z: ddpm(exact, z, torch.Generator().manual_seed(0)),
         "hold": lambda z: inpaint(exact, z, z.flip(0), torch.tensor([1.0, 0.5]), 500),
