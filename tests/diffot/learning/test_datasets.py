@@ -94,3 +94,17 @@ def test_labels_can_be_chosen():
 def test_more_images_than_there_are(cats):
     with pytest.raises(ValueError, match="has 30 images; 31 are asked for"):
         cats(n=31)
+
+
+def test_shapes_are_known_without_photographs(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "FOLDERS", tmp_path)
+    assert datasets.image_shape(recipes.config("Celeb32A").data) == (3, 32, 32)
+    assert datasets.image_shape(recipes.config("Celeb256").data) == (3, 256, 256)
+    with pytest.raises(FileNotFoundError):
+        datasets.first_image(recipes.config("Celeb32A").data)
+
+
+def test_one_image_is_enough_whatever_a_recipe_leaves_out():
+    data = {"set": "digits", "n": 60, "skip": 50}
+    assert len(datasets.first_image(data)) == 1
+    assert datasets.image_shape(data) == (1, 28, 28)
