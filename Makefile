@@ -7,7 +7,7 @@ BOOK := _config.yml _toc.yml $(shell find book -type f -not -name '*.pyc') data/
 	lib/bookkit/claims.py lib/bookkit/verdicts.py lib/bookkit/survey.py lib/bookkit/paths.py \
 	$(shell find lib/diffot -type f -name '*.py')
 
-.PHONY: help book pdf test run sweep serve train table bench lint clean
+.PHONY: help book pdf test run sweep serve train table bench lint nightly clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,13 +17,15 @@ help:
 	@echo "make run [ALL=1]          execute notebooks in place, the stale ones or all"
 	@echo "make sweep                execute all notebooks at ten seeds in profile fast and keep which"
 	@echo "                          claims hold; goes on where it was interrupted (an hour)"
+	@echo "make nightly              what a scheduled job runs: claims of the cheap chapters at three seeds"
+	@echo "                          and in profile full, and builds that are killed (half an hour)"
 	@echo "make serve                build the book and serve it on localhost:8000"
 	@echo "make train MODEL=NAME     train a model [OVERWRITE=1 to replace its checkpoint,"
 	@echo "                          RESUME=1 to continue an interrupted training,"
 	@echo "                          PRECISION=float32 or bfloat16 to force it]"
 	@echo "make table                renew the table of modules in CONTRIBUTING"
 	@echo "make bench                measure speed"
-	@echo "make lint                 check the style of code and notebooks, and what imports what"
+	@echo "make lint                 check the style of code and notebooks, what imports what, and types"
 	@echo "make clean                remove what was built; the virtual environment stays"
 
 .venv/.installed: requirements.txt constraints.txt pyproject.toml
@@ -61,6 +63,9 @@ run: .venv/.installed
 sweep: .venv/.installed
 	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m bookkit sweep
 
+nightly: .venv/.installed
+	nice -n 10 $(BIN)/python tests/nightly.py
+
 serve: book
 	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000
 
@@ -79,6 +84,7 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 clean:
 	rm -rf _build

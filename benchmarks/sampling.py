@@ -1,60 +1,210 @@
-"""Sampling overhead and assignment: ratios and times from one run, on one thread.
+"""What DDIM costs beyond the network calls in it, and against the DDIM of other libraries.
 
-Targets: `ddim` at most 1.15 times a bare loop of network calls (4000 points in the plane); exact
-assignment of 5000 points below 10 s.
+The same trained network is called fifty times by a bare loop, by ``ddim`` and by the peers'
+samplers: a small one on 4000 points in the plane, and one of 1.4 million parameters on eight
+images, on one thread.
 """
 
-import statistics
-import time
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from benchmarks import peers
+from benchmarks.measuring import in_turn, row
+from diffot.denoisers.network import NetworkDenoiser
 from diffot.learning import registry
 from diffot.samplers.ddim import ddim, ddim_path
-from diffot.transport.assignment import optimal_assignment
+
+TITLE = "DDIM over bare network calls"
+THREADS = 1
+STEPS = 50
+WHY = (
+    "A step takes the arithmetic of the points in double the network's passes over memory, "
+    "which is a tenth of so small a network."
+)
 
 
-def seconds(function):
-    """Time of one call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+def measure(tiny: bool = False) -> list[dict]:
+    points, images, rounds = (100, 1, 2) if tiny else (4000, 8, 25)
+    draws = torch.Generator().manual_seed(0)
+    plane = registry.load("Low2DASymMixSiLU")
+    faces = registry.load("Faces32A")
+    x = torch.randn(points, 2, generator=draws)
+    z = torch.randn(images, 3, 32, 32, generator=draws)
+    with torch.no_grad():
+        in_plane = compare("plane", plane, x, 1.05, rounds)
+        return in_plane + compare("images", faces, z, 1.01, max(rounds // 4, 1))
 
 
-def main():
-    torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(0)
-    denoiser = registry.load("Low2DASymMixSiLU")
-    z = torch.randn(4000, 2, generator=generator)
-    steps = 50
-    times = denoiser.schedule.timesteps(steps)[:-1]
-    shares = [(t / denoiser.schedule.T).float().expand(len(z)) for t in times]
+def compare(
+    name: str, denoiser: NetworkDenoiser, z: Tensor, target: float, rounds: int
+) -> list[dict]:
+    ways = {"ddim": partial(ddim, denoiser, z, STEPS), "bare loop": bare(denoiser, z)}
+    for peer, build in PEERS.items():
+        ways[peer] = build(denoiser, z)
+        assert (ways[peer]() - ways["ddim"]()).abs().max() < 1e-4, f"{peer} ends elsewhere"
+    if z.ndim == 4:
+        ways["denoising-diffusion-pytorch"] = denoising_diffusion_pytorch(denoiser, z)
+    times = in_turn(ways, rounds)
+    ours = times.pop("ddim")
+    return [
+        row(
+            f"{name}, {STEPS} steps",
+            ours,
+            theirs,
+            unit="s",
+            against=peer,
+            target=target if peer == "bare loop" else 1.0,
+            why=WHY,
+        )
+        for peer, theirs in times.items()
+    ]
 
-    # the same inputs: large ones make tiny activations, which some processors are slow with
-    path = ddim_path(denoiser, z, steps)[:-1]
 
-    def bare():
-        for x, share in zip(path, shares):
-            denoiser.network(x, share)
+def bare(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], None]:
+    """Network calls alone, with the inputs of ``ddim``: large ones make tiny activations, which
+    some processors are slow with."""
+    times = denoiser.schedule.timesteps(STEPS)[:-1]
+    shares = [share(float(t), z) for t in times]
+    visited = ddim_path(denoiser, z, STEPS)[:-1]
 
-    def ours():
-        ddim(denoiser, z, steps)
+    def loop() -> None:
+        for x, told in zip(visited, shares):
+            denoiser.network(x, told)
 
-    ours(), bare()
-    # in turn, so that a change in the machine's speed falls on both
-    pairs = [(seconds(ours), seconds(bare)) for _ in range(25)]
-    ratios = sorted(a / b for a, b in pairs)
-    print(f"ddim, {steps} steps, 4000 points: {statistics.median(a for a, _ in pairs):.3f} s")
-    print(f"bare loop of network calls:       {statistics.median(b for _, b in pairs):.3f} s")
-    print(
-        f"ratio (median; quartiles):        {ratios[12]:.3f} ({ratios[6]:.3f}, {ratios[18]:.3f})"
+    return loop
+
+
+def share(t: float, x: Tensor) -> Tensor:
+    """What the networks are told of time t, of 1000."""
+    return torch.full((len(x),), t / 1000)
+
+
+def by_diffusers(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], Tensor]:
+    kinds = {"eps": "epsilon", "v": "v_prediction"}
+    scheduler = peers.scheduler(
+        "DDIMScheduler",
+        denoiser,
+        clip_sample=False,
+        timestep_spacing="trailing",
+        prediction_type=kinds[denoiser.parametrization.name],
     )
 
-    x = torch.randn(5000, 2, dtype=torch.float64, generator=generator)
-    y = ddim(denoiser, x, steps)
-    duration = seconds(lambda: optimal_assignment(x, y))
-    print(f"assignment of 5000 points:        {duration:.1f} s")
+    def sample() -> Tensor:
+        scheduler.set_timesteps(STEPS)
+        x = z
+        for t in scheduler.timesteps:
+            x = scheduler.step(denoiser.network(x, share(int(t) + 1, x)), t, x).prev_sample
+        return x
+
+    return sample
 
 
-if __name__ == "__main__":
-    main()
+def by_k_diffusion(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], Tensor]:
+    """Euler's method in sigma, which is DDIM."""
+    from k_diffusion import external, sampling
+
+    def told(x: Tensor, t: Tensor) -> Tensor:
+        return denoiser.network(x, (t + 1) / 1000)
+
+    kinds = {"eps": external.DiscreteEpsDDPMDenoiser, "v": external.DiscreteVDDPMDenoiser}
+    kind = kinds[denoiser.parametrization.name]
+    model = kind(told, peers.table(denoiser).alpha_bar[1:].float(), quantize=True)
+    ratios = peers.noise_ratio(denoiser, denoiser.schedule.timesteps(STEPS)).float()
+    start = z * (1 + ratios[0] ** 2) ** 0.5
+
+    def sample() -> Tensor:
+        return sampling.sample_euler(model, start, ratios, disable=True)
+
+    return sample
+
+
+def by_smalldiffusion(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], Tensor]:
+    import smalldiffusion
+    from accelerate import Accelerator
+
+    times = denoiser.schedule.timesteps(STEPS)
+    ratios = peers.noise_ratio(denoiser, times)
+    told = {float(ratio.float()): share(float(t), z) for ratio, t in zip(ratios, times)}
+
+    class Model(nn.Module, smalldiffusion.ModelMixin):
+        def forward(self, x: Tensor, ratio: Tensor, cond: None = None) -> Tensor:
+            alpha = (1 + ratio**2) ** -0.5
+            return noise(denoiser, x * alpha, told[float(ratio)], alpha, alpha * ratio)
+
+        def rand_input(self, n: int) -> Tensor:
+            return torch.randn(n, *z.shape[1:])
+
+    model, accelerator = Model(), Accelerator(cpu=True)
+    start = z * (1 + float(ratios[0]) ** 2) ** 0.5
+
+    def sample() -> Tensor:
+        path = smalldiffusion.samples(model, ratios.float(), xt=start, accelerator=accelerator)
+        *_, last = path
+        return last
+
+    return sample
+
+
+def by_azula(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], Tensor]:
+    from azula.denoise import Denoiser, DiracPosterior
+    from azula.sample import DDIMSampler
+
+    alphas, sigmas = (level.float() for level in denoiser.schedule.levels(torch.arange(1001)))
+
+    class Schedule:
+        def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+            whole = (t * 1000).round().long()
+            return alphas[whole], sigmas[whole]
+
+    class Wrapped(Denoiser):
+        schedule = Schedule()
+
+        def forward(self, x: Tensor, t: Tensor, **_: Any) -> DiracPosterior:
+            alpha, sigma = self.schedule(t)
+            eps = noise(denoiser, x, t.expand(len(x)), alpha, sigma)
+            return DiracPosterior((x - sigma * eps) / alpha)
+
+    return partial(DDIMSampler(Wrapped(), steps=STEPS, silent=True), z)
+
+
+def denoising_diffusion_pytorch(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], Tensor]:
+    """For images alone, from noise of its own, and it clips them."""
+    from denoising_diffusion_pytorch import GaussianDiffusion
+    from denoising_diffusion_pytorch import denoising_diffusion_pytorch as module
+
+    module.tqdm = lambda steps, **_: steps
+
+    class Model(nn.Module):
+        channels = out_dim = 3
+        self_condition = False
+
+        def forward(self, x: Tensor, t: Tensor, cond: None = None) -> Tensor:
+            return denoiser.network(x, (t + 1) / 1000)
+
+    objective = {"eps": "pred_noise", "v": "pred_v"}[denoiser.parametrization.name]
+    process = GaussianDiffusion(
+        Model(), image_size=32, timesteps=1000, sampling_timesteps=STEPS, objective=objective
+    )
+    return partial(process.ddim_sample, tuple(z.shape))
+
+
+def noise(
+    denoiser: NetworkDenoiser, x: Tensor, told: Tensor, alpha: Tensor, sigma: Tensor
+) -> Tensor:
+    """The noise that the network predicts."""
+    output = denoiser.network(x, told)
+    return output if denoiser.parametrization.name == "eps" else alpha * output + sigma * x
+
+
+PEERS = {
+    "diffusers": by_diffusers,
+    "k-diffusion": by_k_diffusion,
+    "smalldiffusion": by_smalldiffusion,
+    "azula": by_azula,
+}

@@ -25,6 +25,7 @@ PARTS = {
     "ruff: lint": [str(BIN / "ruff"), "check", "."],
     "ruff: format": [str(BIN / "ruff"), "format", "--check", "."],
     "imports": [str(BIN / "lint-imports")],
+    "types": [str(BIN / "mypy")],
     "freshness": [*PYTEST, FRESHNESS],
     "unit tests": [*PYTEST, *[f"--ignore={path}" for path in (NOTEBOOKS, *PAGES)], "-n", "2"],
     "nbval": [*PYTEST, "--nbval", "notebooks", "-n", "2", "--dist", "loadfile"],
@@ -40,9 +41,10 @@ def processor_seconds() -> float:
     return times.children_user + times.children_system
 
 
-def main() -> int:
+def run(parts: dict[str, list[str]]) -> int:
+    """Run these commands, by their names; returns whether one failed."""
     rows = []
-    for name, command in PARTS.items():
+    for name, command in parts.items():
         print(f"\n=== {name}", flush=True)
         start, used = time.perf_counter(), processor_seconds()
         code = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=False).returncode
@@ -58,4 +60,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(PARTS))

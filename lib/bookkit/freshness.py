@@ -109,7 +109,7 @@ def _source(path: Path) -> str:
     return "\n".join(_plain(c.source) for c in notebook.cells if c.cell_type == "code")
 
 
-def _trees(source: str) -> dict[str, ast.AST]:
+def _trees(source: str) -> dict[str, ast.Module]:
     """Syntax trees of a notebook's code and of the library modules behind it, by name."""
     trees = {NOTEBOOK: ast.parse(source)}
     waiting = [NOTEBOOK]
@@ -142,7 +142,7 @@ def _parts(name: str) -> list[str]:
 def _origin(node: ast.ImportFrom, module: str) -> str:
     """Full name of what ``from ... import`` imports from, in the code of a module."""
     if not node.level:
-        return node.module
+        return node.module or ""
     up = node.level - (_module_file(module).name == "__init__.py")
     return ".".join([*_parts(module)[: len(_parts(module)) - up], *filter(None, [node.module])])
 

@@ -57,5 +57,6 @@ def _parts(path: Path) -> tuple[str, str, str]:
 def _public(tree: ast.Module) -> list[str]:
     """Functions and classes of a module that are for others to use."""
     kinds = ast.FunctionDef | ast.ClassDef
-    names = [node.name for node in tree.body if isinstance(node, kinds)]
+    # a function with several signatures is there several times
+    names = dict.fromkeys(node.name for node in tree.body if isinstance(node, kinds))
     return [name for name in names if not name.startswith("_") and name != "main"]

@@ -57,11 +57,12 @@ def declared_parameters(path: Path) -> dict:
     require(len(tagged) == 1, f"{path} has {len(tagged)} cells tagged 'parameters'; expected one")
     parameters = {}
     for line in ast.parse("".join(tagged[0]["source"])).body:
-        require(
-            isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name),
-            f"the parameters cell of {path} must hold assignments of literals only",
-        )
-        parameters[line.targets[0].id] = ast.literal_eval(line.value)
+        target = line.targets[0] if isinstance(line, ast.Assign) else None
+        if not (isinstance(line, ast.Assign) and isinstance(target, ast.Name)):
+            raise ValueError(
+                f"the parameters cell of {path} must hold assignments of literals only"
+            )
+        parameters[target.id] = ast.literal_eval(line.value)
     return parameters
 
 

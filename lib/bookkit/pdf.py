@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from posixpath import dirname, join, normpath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
-from bs4 import BeautifulSoup, SoupStrainer, Tag
+from bs4 import BeautifulSoup, SoupStrainer
 from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -64,7 +65,7 @@ class Page:
 
 def pages(toc: Path) -> list[Page]:
     """The pages of a table of contents, in the order in which they are read."""
-    site = parse_toc_yaml(toc)
+    site: Any = parse_toc_yaml(toc)
 
     def below(name: str, depth: int) -> Iterator[Page]:
         for tree in site[name].subtrees:
@@ -140,7 +141,8 @@ def _beside(html: Path, page: Page, target: str) -> str:
     return join(html.name, normpath(join(dirname(page.name), urlsplit(target).path)))
 
 
-def _soup(html: Path, page: Page, only: str) -> BeautifulSoup:
+def _soup(html: Path, page: Page, only: str) -> Any:
+    """A part of a page; what is found in it is a ``Tag``, or nothing."""
     text = (html / f"{page.name}.html").read_text(encoding="utf-8")
     return BeautifulSoup(text, "html.parser", parse_only=SoupStrainer(only))
 
@@ -158,7 +160,7 @@ def _head(html: Path, page: Page) -> Iterator[str]:
             yield str(element)
 
 
-def _article(html: Path, page: Page, names: Container[str]) -> Tag:
+def _article(html: Path, page: Page, names: Container[str]) -> Any:
     """What a page says, with headings below those of the pages above it, ready to be joined."""
     article = _soup(html, page, "article").article
     require(article is not None, f"{html / page.name}.html has no article; is it of this book?")
@@ -198,17 +200,18 @@ def _target(href: str, page: Page, names: Container[str]) -> str | None:
     return f"#{_id(name)}--{unquote(parts.fragment)}" if parts.fragment else f"#{_id(name)}"
 
 
-def _stop(slider: Tag, html: Path, page: Page) -> None:
+def _stop(slider: Any, html: Path, page: Page) -> None:
     """Cut the frame that a slider shows first out of its sheet; below it stays what it is of."""
     window, image = slider.select_one(".frame-window"), slider.img
-    width, height = map(int, re.search(r"aspect-ratio: (\d+) / (\d+)", window["style"]).groups())
-    place = re.search(r"--column: (\d+); --row: (\d+)", image["style"]).groups()
+    size = re.findall(r"aspect-ratio: (\d+) / (\d+)", window["style"])[0]
+    place = re.findall(r"--column: (\d+); --row: (\d+)", image["style"])[0]
+    width, height = map(int, size)
     left, top = (int(n) * (size + 2 * EDGE) + EDGE for n, size in zip(place, (width, height)))
     buffer = io.BytesIO()
     with Image.open(html.parent / _beside(html, page, image["src"])) as sheet:
         sheet.crop((left, top, left + width, top + height)).save(buffer, "png")
     image["src"] = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    sharp = re.search(r"image-rendering: \w+", image["style"]).group()
+    sharp = re.findall(r"image-rendering: \w+", image["style"])[0]
     image["style"] = f"{window['style'].split(';')[0]}; {sharp}"
     del window["style"]
     for label in slider.select("label"):
@@ -218,11 +221,11 @@ def _stop(slider: Tag, html: Path, page: Page) -> None:
 def chromium() -> str:
     """The path of the browser that prints; a ``ValueError`` if there is none."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    require(
-        path is not None,
-        "the PDF is printed by Chromium, and there is none; on Debian: apt install chromium; "
-        "or set CHROMIUM to the path of one",
-    )
+    if path is None:
+        raise ValueError(
+            "the PDF is printed by Chromium, and there is none; on Debian: apt install chromium; "
+            "or set CHROMIUM to the path of one"
+        )
     return path
 
 
@@ -249,7 +252,7 @@ def printed(document: Path, executable: str) -> bytes:
     numbers of pages are known that its contents show."""
     from playwright.sync_api import sync_playwright  # takes a moment, and only this needs it
 
-    options = {"prefer_css_page_size": True, "print_background": True}
+    options: dict[str, Any] = {"prefer_css_page_size": True, "print_background": True}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=[*FLAGS])
         page = browser.new_page()

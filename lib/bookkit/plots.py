@@ -15,6 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from diffot.errors import as_whole_number, require_images, require_type
@@ -215,7 +216,7 @@ def error_lines(
         ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def with_bars(ax: Axes, curves: Mapping[str, tuple[Sequence, Sequence, Sequence, Sequence]]):
+def with_bars(ax: Axes, curves: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]]):
     """Curves with intervals, each a tuple of x, value, low and high; models and channels have
     their colors."""
     others = iter(_OTHERS)

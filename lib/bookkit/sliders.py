@@ -199,12 +199,12 @@ def _pixels(frame: Frame) -> np.ndarray:
         image = Image.fromarray(frame)
     else:
         what = f"{type(frame).__name__} of {getattr(frame, 'dtype', 'unknown type')}"
-        require(
-            isinstance(frame, Image.Image),
-            f"a frame is a {what} and shape {tuple(getattr(frame, 'shape', ()))}; expected a "
-            "floating-point tensor (C, H, W) or (B, C, H, W), a figure, an image, or an array "
-            "of uint8 (H, W, 3)",
-        )
+        if not isinstance(frame, Image.Image):
+            raise ValueError(
+                f"a frame is a {what} and shape {tuple(getattr(frame, 'shape', ()))}; expected a "
+                "floating-point tensor (C, H, W) or (B, C, H, W), a figure, an image, or an "
+                "array of uint8 (H, W, 3)"
+            )
         image = frame
     return np.asarray(image.convert("RGB"))
 

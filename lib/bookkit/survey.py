@@ -72,20 +72,20 @@ def survey(names: Sequence[str] = (), seeds: int = COUNT, path: Path = SEEDS) ->
     return all(outcome == {"failed": []} for outcome in found)
 
 
-def run_once(notebook: Path, seed: int) -> tuple[list[str], dict]:
+def run_once(notebook: Path, seed: int, profile: str = PROFILE) -> tuple[list[str], dict]:
     """The names of a notebook's claims at a seed, and which did not hold: ``{"failed": names}``;
     or no names, and ``{"error": last line}`` if it did not finish."""
     environment = {key: value for key, value in os.environ.items() if key != RECORD}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "papermill", notebook, Path(folder) / notebook.name,
-             "-p", "PROFILE", PROFILE, "-p", "SEED", str(seed), "--cwd", folder,
+             "-p", "PROFILE", profile, "-p", "SEED", str(seed), "--cwd", folder,
              "--no-progress-bar", "--no-request-save-on-cell-execute"],
             env={**environment, SURVEY: "1"}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             return [], {"error": (done.stderr.strip().splitlines() or ["no message"])[-1]}
-        written = Path(folder) / f"{notebook.stem}.{PROFILE}.seed{seed}.json"
+        written = Path(folder) / f"{notebook.stem}.{profile}.seed{seed}.json"
         claims = json.loads(written.read_text())["claims"]
     return list(claims), {"failed": [name for name in claims if not claims[name]["holds"]]}
 

@@ -16,7 +16,7 @@ import sys
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -177,7 +177,7 @@ class _Outcome:
 
 def _outcomes(
     measure: Callable, tasks: Sequence[Any], waiting: list[int], scheduler: str | None, jobs: int
-) -> Iterator[_Outcome]:
+) -> Generator[_Outcome, None, None]:
     """Outcomes of the waiting tasks, as they come."""
     if not waiting:
         return
@@ -260,7 +260,7 @@ def _dask_backend(scheduler: str) -> Iterator[joblib.parallel.ParallelBackendBas
 # Checking.
 
 
-def _path(table: object) -> Path:
+def _path(table: Any) -> Path:
     require_type(table, (str, Path), "table", "the path of a file")
     return Path(table)
 
@@ -298,7 +298,7 @@ def _checked_row(row: dict, names: Collection[str]) -> Row:
     return {name: _literal(name, value) for name, value in row.items()}
 
 
-def _literal(name: str, value: object) -> Literal:
+def _literal(name: str, value: Any) -> Literal:
     """The value as one of Python's own; numbers of numpy and torch are converted."""
     require_type(name, str, "a key", "a name, a string")
     if getattr(value, "ndim", None) == 0:
@@ -397,7 +397,8 @@ def _rows(name: str, lines: list[bytes], records: list[dict]) -> dict[str, Row]:
     Args:
         records: tasks that are looked for; all of the table have the fields of these.
     """
-    rows, numbers = {}, {}
+    rows: dict[str, Row] = {}
+    numbers: dict[str, int] = {}
     for number, line in enumerate(lines[1:], start=2):
         here = f"line {number} of {name}"
         try:

@@ -14,6 +14,7 @@ import numbers
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +27,11 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def require_type(value: object, kinds: type | tuple[type, ...], name: str, wanted: str) -> None:
+def require_type(value: object, kinds: Any, name: str, wanted: str) -> None:
     """Raise ``TypeError`` unless the value is of one of the kinds.
 
     Args:
+        kinds: as ``isinstance`` takes them.
         wanted: what is expected, as in ``"a torch.Generator"``.
     """
     if not isinstance(value, kinds):
@@ -133,8 +135,9 @@ def as_number(
 
 def _plain(value: object) -> object:
     """A number of numpy, or in a tensor or array of no dimension, as Python's own."""
-    scalar = isinstance(value, (np.generic, np.ndarray, Tensor)) and value.ndim == 0
-    return value.item() if scalar else value
+    if isinstance(value, (np.generic, np.ndarray, Tensor)) and value.ndim == 0:
+        return value.item()
+    return value
 
 
 def _range_text(
@@ -155,7 +158,7 @@ def _range_text(
 # --- Tensors ----------------------------------------------------------------------------------
 
 
-def require_tensor(x: object, name: str, wanted: str = "a floating-point tensor") -> None:
+def require_tensor(x: Any, name: str, wanted: str = "a floating-point tensor") -> None:
     """Require a floating-point tensor, whatever its shape and values.
 
     Raises:
@@ -283,7 +286,7 @@ def as_probabilities(weights: object, name: str) -> Tensor:
     return w if abs(total - 1) <= 1e-12 else w / total
 
 
-def as_tensor(values: object, name: str, dtype: torch.dtype | None = None) -> Tensor:
+def as_tensor(values: Any, name: str, dtype: torch.dtype | None = None) -> Tensor:
     """Numbers as a tensor; a list or a numpy array will do.
 
     Raises:
@@ -359,7 +362,7 @@ def require_box(box: Sequence[float], name: str) -> tuple[float, float, float, f
     return left, top, right, bottom
 
 
-def as_path(value: object, name: str) -> Path:
+def as_path(value: Any, name: str) -> Path:
     """The path of a file or folder, given as a text or a ``Path``; ``~`` is the reader's home."""
     require_type(value, (str, os.PathLike), name, "a path, as a text or a pathlib.Path")
     return Path(value).expanduser()

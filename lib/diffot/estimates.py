@@ -95,7 +95,7 @@ def share(cases: Tensor | np.ndarray) -> Share:
     return Share(hits / n, float(interval.low), float(interval.high))
 
 
-def share_error(share: float, n: int) -> float:
+def share_error(share: float, n: float) -> float:
     r"""Standard error of a share p of n independent cases, :math:`\sqrt{p (1 - p) / n}`.
 
     Of none or all, which has the error 0, it is 1/n.

@@ -65,7 +65,7 @@ def shares(ax: Axes, times: NDArray, share: NDArray, right: float) -> None:
 
 def trainings(ax: Axes, steps: Sequence[int], values: NDArray, loss: str) -> None:
     """Values of several trainings (rows) against numbers of steps, which are logarithmic."""
-    label = loss
+    label: str | None = loss
     for row in values:
         ax.plot(steps, row, color=LOSSES[loss], lw=1.2, marker="o", ms=3, label=label)
         label = None

@@ -120,8 +120,9 @@ def bound(path: Sequence[Step], errors: Sequence[float], square: float, kind: st
     first = path[0]
     total = (first.alpha**2 * square + first.sigma**2 - 1) / 2 - math.log(first.sigma)
     for step, error in zip(path[:-1], errors):
-        error = torch.tensor(error, dtype=torch.float64)
-        total += float(step_cost(step, error, step_variance(step, kind, float(error))))
+        square_error = torch.tensor(error, dtype=torch.float64)
+        variance = step_variance(step, kind, float(square_error))
+        total += float(step_cost(step, square_error, variance))
     return total + math.log(2 * math.pi * math.e * errors[-1]) / 2
 
 

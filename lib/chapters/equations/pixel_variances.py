@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -191,7 +192,7 @@ def _compared(task: PixelTask, variance: PixelVariance, time: float) -> _Compare
 
 def _gain(model: str, count: int, seen: dict[float, _Compared]) -> Tensor:
     """Bits for each entry that each image saves; shape (n,)."""
-    saved = 0.0
+    saved: Any = 0.0
     path = steps_of(recipes.config(model).schedule, count)
     for step, time in zip(path[:-1], _times(model, count)):
         errors, variances = seen[time].errors, seen[time].variances

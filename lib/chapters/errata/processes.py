@@ -115,7 +115,8 @@ def field_of_a_family() -> Errors:
     the two sides of the equation of continuity (14.24), the larger of those for
     :math:`\psi = \tanh(r / t)` and :math:`1 - e^{-r/t}` in three dimensions, r = 0.8, t = 0.3."""
     t, r, d = *_place(), 3
-    printed, corrected = [], []
+    printed: list[float] = []
+    corrected: list[float] = []
     for psi in (lambda t, r: torch.tanh(r / t), lambda t, r: 1 - torch.exp(-r / t)):
 
         def phi(t: Tensor, r: Tensor, psi=psi) -> Tensor:

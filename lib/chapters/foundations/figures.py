@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -21,7 +22,8 @@ def use_vectors() -> None:
     """Let a notebook's figures be kept as vector graphics too, which is what the book then shows;
     the same figure gives the same file."""
     plt.rcParams["svg.hashsalt"] = "diffot"
-    InlineBackend.instance().print_figure_kwargs["metadata"] = {"Date": None}
+    options: dict[str, Any] = InlineBackend.instance().print_figure_kwargs
+    options["metadata"] = {"Date": None}
     set_matplotlib_formats("png", "svg")
 
 

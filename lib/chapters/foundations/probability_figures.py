@@ -24,8 +24,9 @@ def guesses(
 
 def histogram(ax: Axes, draws: Tensor, edges: Tensor, line: Tensor, density: Tensor) -> None:
     """Share of draws per length in boxes with these edges, and a density over places."""
-    ax.hist(draws, edges, weights=torch.full_like(draws, 1 / len(draws) / float(edges.diff()[0])),
-            color=DATA, histtype="stepfilled")  # fmt: skip
+    weights = torch.full_like(draws, 1 / len(draws) / float(edges.diff()[0]))
+    # arrays of edges serve too, and tensors
+    ax.hist(draws, edges, weights=weights, color=DATA, histtype="stepfilled")  # type: ignore[arg-type]
     ax.plot(line, density, color=EXACT, lw=1)
     ax.set(xlabel="$y$", ylabel="density", xlim=(0, float(line.max())), ylim=(0, None))
 

@@ -131,7 +131,7 @@ def _likelihood(made: Made, x: Tensor) -> dict[str, float]:
 def _with_fewer_steps(found: Map, z: Tensor, fresh: Tensor) -> dict[str, float]:
     if not isinstance(found, SampledMap):
         return {}
-    row = {}
+    row: dict[str, float] = {}
     for steps in FEWER:
         x = SCALE * SampledMap(found.denoiser, steps, found.sampler).decode(z)
         row |= {f"distance_{steps}": energy_distance(x, fresh), f"stray_{steps}": stray_share(x)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -97,14 +98,14 @@ class Made:
 def vae(task: GenerationTask) -> Made:
     """The bound of its likelihood is that of :data:`IMPORTANCE` draws."""
     network = networks.seeded(lambda: VAE(2, LATENTS, WIDE), task.seed)
-    network, seconds = _fit(network, BoundLoss(LATENTS), task)
+    trained, seconds = _fit(network, BoundLoss(LATENTS), task)
 
     def bound(x: Tensor) -> Tensor:
         draws = task.draws("bound")
         parts = x.float().split(500)
-        return torch.cat([importance_bound(network, p, IMPORTANCE, draws) for p in parts])
+        return torch.cat([importance_bound(trained, p, IMPORTANCE, draws) for p in parts])
 
-    return Made(VAEMap(network), LATENTS + 2, parameter_count(network), seconds, bound)
+    return Made(VAEMap(trained), LATENTS + 2, parameter_count(trained), seconds, bound)
 
 
 def gan(task: GenerationTask) -> Made:
@@ -114,7 +115,10 @@ def gan(task: GenerationTask) -> Made:
         for k, ends in enumerate(((LATENTS, 2), (2, 1)))
     ]
     config = GANConfig(task.iterations, BATCH, task.rate)
-    result = train_gan(*pair, _batches(), config, LATENTS, task.draws("training"))
+    generating, discriminator = pair
+    result = train_gan(
+        generating, discriminator, _batches(), config, LATENTS, task.draws("training")
+    )
     made = result.generator.requires_grad_(False)
     count = sum(parameter_count(network) for network in pair)
     return Made(GeneratorMap(made), LATENTS, count, result.cpu_seconds, None)
@@ -148,15 +152,12 @@ METHODS = {
 
 def parameter_count(network: nn.Module) -> int:
     """Trained numbers, without those that masks of the flow's perceptrons hold at no effect."""
-    masked = sum(
-        int((~module.mask.bool()).sum())
-        for module in network.modules()
-        if isinstance(getattr(module, "mask", None), Tensor)
-    )
+    masks = (getattr(module, "mask", None) for module in network.modules())
+    masked = sum(int((~mask.bool()).sum()) for mask in masks if isinstance(mask, Tensor))
     return sum(weight.numel() for weight in network.parameters()) - masked
 
 
-def _fit(network: nn.Module, loss: Objective, task: GenerationTask) -> tuple[nn.Module, float]:
+def _fit(network: nn.Module, loss: Objective, task: GenerationTask) -> tuple[Any, float]:
     config = TrainConfig(task.iterations, BATCH, task.rate, decay="cosine", ema=AVERAGE)
     draws = task.draws("training")
     result = train(network, _batches(), loss, config, draws, progress=False)

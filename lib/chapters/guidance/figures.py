@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -100,7 +101,7 @@ def lines_of_excess(
 ) -> None:
     """Excess and asymmetry of a linear guided map against the weight."""
     ax.plot(weight, excess, color=EXACT, marker="o", ms=4, label="relative excess cost")
-    style = {"color": PRIOR, "ls": "--", "marker": "s", "ms": 4}
+    style: dict[str, Any] = {"color": PRIOR, "ls": "--", "marker": "s", "ms": 4}
     ax.plot(weight, asymmetry, label="asymmetry of the matrix", **style)
     weights(ax)
     ax.legend(fontsize="small")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,12 +75,12 @@ def measure_told(task: ToldTask) -> dict[str, float]:
     others = measured.held_out(task.model, task.n // 2 + 4 * task.n)
     names = recipes.config(task.model).network["labels"]
     labels = {k: others.labels[k][: task.n // 2].repeat_interleave(2) for k in names}
-    real = others.images[task.n // 2 :].chunk(2)
+    one, other = others.images[task.n // 2 :].chunk(2)
     z = _latents(task, others.images.shape[1:])
     probe, model = registry.load(task.probe), registry.load(task.model)
     first = told_images(model, labels, task.weight, z, task.steps)
     second = told_images(model, shifted(labels), task.weight, z, task.steps)
-    return told_columns(probe, labels, first, second, real)
+    return told_columns(probe, labels, first, second, (one, other))
 
 
 def told_images(
@@ -285,7 +286,7 @@ def measure_similarity(task: SimilarityTask) -> dict[str, float]:
     z = _latents(task, references.shape[1:])
     images = similar_images(model, probe, references, task.weight, z, task.steps)
     read, wanted = probe.classify(images), probe.classify(references)
-    row = {}
+    row: dict[str, float] = {}
     for name, step in (("", 0), ("_random", 1)):
         others = references.roll(step, 0)
         labels = {k: v.roll(step) for k, v in wanted.items()}
@@ -330,12 +331,12 @@ def _shape(model: str) -> tuple[int, ...]:
     return tuple(measured.held_out(model, 1).images.shape[1:])
 
 
-def _latents(task: object, shape: tuple[int, ...]) -> Tensor:
+def _latents(task: Any, shape: tuple[int, ...]) -> Tensor:
     """The same for all weights."""
     return torch.randn(task.n, *shape, generator=generator(task.seed, f"{task.model}, guided"))
 
 
-def _check(task: object, n: int) -> None:
+def _check(task: Any, n: int) -> None:
     """Check the fields that all tasks have."""
     measured.require_weights(task.model, task.weights)
     recipes.config(task.probe, ProbeRecipe)

@@ -81,9 +81,9 @@ class PairTask:
 def measure_pair(task: PairTask) -> dict[str, float]:
     """How much the images of the same latents under two maps have in common: :func:`compare`."""
     require_type(task, PairTask, "task", "a PairTask")
-    maps = (task.first, task.second)
-    images = (decode(latent_map, task.n, task.seed) for latent_map in maps)
-    return compare(*images, *map(probe_of, maps), task.draws("{} and {}"))
+    x, y = (decode(latent_map, task.n, task.seed) for latent_map in (task.first, task.second))
+    probes = probe_of(task.first), probe_of(task.second)
+    return compare(x, y, *probes, task.draws("{} and {}"))
 
 
 def measure_translation(task: PairTask) -> dict[str, float]:
@@ -99,7 +99,7 @@ def measure_translation(task: PairTask) -> dict[str, float]:
     require_type(task, PairTask, "task", "a PairTask")
     x = measured.held_out(task.first.model, task.n).images
     y = translate(task.first, task.second, task.n)
-    readers = map(probe_of, (task.first, task.second))
+    readers = probe_of(task.first), probe_of(task.second)
     row = compare(x, y, *readers, task.draws("{} translated by {}"))
     return {**row, "distance": float(distances.distances(x, y).mean())}
 
@@ -135,7 +135,7 @@ def compare(
     for probe, name in ((probe_x, "probe_x"), (probe_y, "probe_y")):
         require_type(probe, (AttributeProbe, NoneType), name, "an AttributeProbe, or None")
     require_generator(generator)
-    row = {}
+    row: dict[str, float] = {}
     views = {
         "pixels": lambda images: images,
         "colors": agreement.channel_means,
@@ -150,9 +150,9 @@ def compare(
     for band in agreement.fourier_ring_correlations(x, y, generator).to_dict("records"):
         row |= _table_columns(f"band_{band.pop('low'):.0f}", band)
     if probe_x and probe_y:
-        classes = _read_by_both(probe_x, probe_y, x.clamp(-1, 1), y.clamp(-1, 1))
-        if classes[0]:
-            table = agreement.attribute_agreement(*classes, generator)
+        classes_x, classes_y = _read_by_both(probe_x, probe_y, x.clamp(-1, 1), y.clamp(-1, 1))
+        if classes_x:
+            table = agreement.attribute_agreement(classes_x, classes_y, generator)
             for label, values in table.iterrows():
                 row |= _table_columns(f"attribute_{label}", values)
     return row
@@ -198,12 +198,12 @@ def measure_linear(task: PairTask) -> dict[str, float]:
             isinstance(latent_map, LatentMap),
             f"{latent_map} is linear; expected a model's own map",
         )
-    images, fits = (
+    (x, y), (fit_x, fit_y) = (
         [decode(latent_map, task.n, task.seed) for latent_map in those]
         for those in (maps, [GaussianMap(latent_map.model) for latent_map in maps])
     )
     z = latents(task.first.shape(), task.n, task.seed)
-    return linear_parts(z, images, fits, task.draws("linear parts of {} and {}"))
+    return linear_parts(z, (x, y), (fit_x, fit_y), task.draws("linear parts of {} and {}"))
 
 
 def linear_parts(
@@ -226,7 +226,7 @@ def linear_parts(
         ``fits``: the mean correlation of the two linear maps' images; ``rest``: that of the
         residuals after both of them, a partial correlation.
     """
-    row = {}
+    row: dict[str, float] = {}
     for name, x, fit in zip(("first", "second"), images, fits):
         row |= columns(f"{name}_fit", explained_variance(x, fit))
         row |= columns(f"{name}_linear", linear_share(z, x, x, fit, fit))

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas
 import torch
 from torch import Tensor
 
 from diffot.denoisers.denoiser import Denoiser
+from diffot.denoisers.network import NetworkDenoiser
 from diffot.errors import (
     as_shape,
     as_whole_number,
@@ -159,7 +161,7 @@ def steps_columns(denoiser: Denoiser, probe: AttributeProbe, z: Tensor) -> dict[
         of one latent and of the next.
     """
     *few, finest = in_steps(denoiser, z, COUNTS)
-    row = {}
+    row: dict[str, float] = {}
     for count, images in zip(COUNTS, few):
         from_finest = distances(images, finest).double()
         row |= columns(f"distance_{count}", mean(from_finest))
@@ -207,7 +209,7 @@ def measure_condition(task: ConditionTask) -> dict[str, float]:
 
 
 def conditioned(
-    denoiser: Denoiser, labels: Mapping[str, Tensor], z: Tensor, steps: int
+    denoiser: NetworkDenoiser, labels: Mapping[str, Tensor], z: Tensor, steps: int
 ) -> Tensor:
     """The images of latents, each with labels of its own, clamped to [-1, 1].
 
@@ -247,7 +249,7 @@ def agreement_with_labels(
     require_type(probe, AttributeProbe, "probe", "an AttributeProbe such as of registry.load")
     require_type(labels, Mapping, "labels", "a dict with the classes of the images by label")
     read, n = probe.classify(images), len(images)
-    row = {}
+    row: dict[str, float] = {}
     for label, classes in labels.items():
         row[f"told_{label}"] = float((read[label] == classes).double().mean())
         kinds = max(int(classes.max()), int(read[label].max())) + 1
@@ -262,8 +264,9 @@ def in_steps(denoiser: Denoiser, z: Tensor, counts: Sequence[int]) -> list[Tenso
     require_batch(z, "z")
     require_type(counts, (tuple, list), "counts", "a list of numbers of steps")
     counts = [as_whole_number(count, "a number in counts", least=1) for count in counts]
+    finest: Any = denoiser.schedule.T  # of a table: its number of steps
     with torch.no_grad():
-        return [ddim(denoiser, z, n) for n in (*counts, denoiser.schedule.T)]
+        return [ddim(denoiser, z, n) for n in (*counts, finest)]
 
 
 def sample(

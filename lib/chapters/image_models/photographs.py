@@ -51,7 +51,7 @@ def measure_reading(task: ReadingTask) -> dict[str, float]:
     require_type(task, ReadingTask, "task", "a ReadingTask")
     images = decode(task.latent_map, task.n, task.seed).clamp(-1, 1)
     read = registry.load(PROBE).classify(images)
-    row = {}
+    row: dict[str, float] = {}
     for label in LABELS:
         row |= columns(label, share(read[label] == 1))
     return row

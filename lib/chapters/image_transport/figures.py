@@ -20,8 +20,8 @@ def rows_of_dots(
         rows: name to values, one for each latent; of a single value, no bar.
         controls: names of those whose answer is known.
     """
-    for place, (name, values) in enumerate(rows.items()):
-        values = np.asarray(values, dtype=float)
+    for place, (name, row) in enumerate(rows.items()):
+        values = np.asarray(row, dtype=float)
         color = MAPS["optimal"] if name in controls else EXACT
         spread = np.linspace(-0.25, 0.25, len(values)) if len(values) > 1 else [0]
         ax.scatter(values, place + np.asarray(spread), color=DATA, s=8, lw=0)

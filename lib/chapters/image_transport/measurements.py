@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,7 +110,8 @@ AnyMap = Network | Mixture
 
 def differentiable(denoiser: NetworkDenoiser, device: torch.device) -> NetworkDenoiser:
     """A network's denoiser on a device, with contiguous weights, as derivatives need them."""
-    denoiser.network.to(device, memory_format=torch.contiguous_format)
+    network: Any = denoiser.network
+    network.to(device, memory_format=torch.contiguous_format)
     return denoiser
 
 
@@ -359,7 +361,8 @@ def path_columns(
         in it; each with its ``_error``. Of an exact denoiser, the last two are zero.
     """
     every = as_whole_number(every, "every", least=1)
-    row, forward = {}, v
+    row: dict[str, float] = {}
+    forward = v
     for k, factor in enumerate(factors, start=1):
         forward = factor.product(forward)  # of the first k steps
         if k % every:

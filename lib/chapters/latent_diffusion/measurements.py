@@ -101,7 +101,7 @@ def measure_way(task: WayTask) -> dict[str, float]:
 def code_distance(x: Tensor, y: Tensor, draws: torch.Generator) -> Estimate:
     """Sliced Wasserstein distance of two sets of codes, shape (n, k) each."""
     directions = quality.random_directions(x.shape[1], 200, draws)
-    return quality.sliced_wasserstein(*(c[:, :, None, None] for c in (x, y)), directions)
+    return quality.sliced_wasserstein(x[:, :, None, None], y[:, :, None, None], directions)
 
 
 def encode(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -128,7 +128,7 @@ def single_images(
     def gap(a: np.ndarray, b: np.ndarray) -> float:
         return float(((a - b) ** 2).mean() ** 0.5)
 
-    row = {}
+    row: dict[str, float] = {}
     for name, statistic, values in (
         ("correlation", correlation, coordinates),
         ("quantile_gap", gap, torch.from_numpy(quantile)),

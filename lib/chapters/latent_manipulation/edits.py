@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ def change(x: Tensor, y: Tensor, mask: Tensor) -> dict[str, float]:
     inside = checked_weights(mask, x, "x")
     require_same_shape(x, y, ("x", "y"))
     require_groups(x, "x")
-    row = {}
+    row: dict[str, float] = {}
     for name, weights in {"inside": inside, "outside": 1 - inside}.items():
         squares = ((y - x).square() * weights).double().sum((1, 2, 3)) / weights.double().sum()
         row |= columns(name, mean(squares.sqrt()))
@@ -135,7 +136,8 @@ def change(x: Tensor, y: Tensor, mask: Tensor) -> dict[str, float]:
 
 def _jumps_across(images: Tensor, mask: Tensor) -> Tensor:
     """Squared differences of neighbors, weighted by those of the mask; summed, shape (n,)."""
-    return sum(
+    total: Any = sum(
         (images.diff(dim=axis).square() * mask.diff(dim=axis).abs()).double().sum((1, 2, 3))
         for axis in (-2, -1)
     )
+    return total

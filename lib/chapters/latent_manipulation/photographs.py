@@ -23,7 +23,7 @@ MODEL = "Celeb32A"
 STEPS = 20  # of DDIM, as in the thesis
 PHOTOGRAPHS = 10_000
 N, MANY = 64, 256  # images in a manipulation, and where single ones are looked at
-PAIRS = 30  # of a transfer
+PAIRS = 100  # of a transfer
 
 # Where the thesis shifts latents, and what it seeks there. The hair is all but the face.
 EYES, MOUTH = (Region(THESIS_BOXES[part]) for part in ("eyes", "mouth"))
@@ -154,7 +154,7 @@ def measure_colors(task: ColorTask) -> dict[str, float]:
 def color_columns(x: Tensor, y: Tensor, mask: Tensor) -> dict[str, float]:
     """The row of :func:`measure_colors`, of images before and after, shape (n, 3, H, W)."""
     changes = [region_means((y - x)[:, k : k + 1], mask) for k in range(3)]
-    row = {}
+    row: dict[str, float] = {}
     for name, change in zip(CHANNELS[3], changes):
         row |= columns(name, mean(change))
     row |= columns("brightness", mean(torch.stack(changes).mean(0)))
@@ -189,4 +189,34 @@ def measure_labels(task: LabelTask) -> dict[str, float]:
         "with_n": float(given.sum()),
         "without": float(asked[~given].double().mean()),
         "without_n": float((~given).sum()),
+    }
+
+
+@dataclass(frozen=True)
+class ShadeTask:
+    """A label of the photographs that the networks' own are taken from, and how bright they are.
+
+    Attributes:
+        asked: name of the label.
+    """
+
+    asked: str
+
+    def __post_init__(self):
+        require_type(self.asked, str, "asked", "the name of a label")
+
+
+def measure_shades(task: ShadeTask) -> dict[str, float]:
+    """Shares of the ``darkest`` and of the ``brightest`` tenth of the photographs, by their mean
+    brightness, that have the label; each of ``n``."""
+    require_type(task, ShadeTask, "task", "a ShadeTask")
+    data = {"set": "celeba", "size": 32, "n": PHOTOGRAPHS, "labels": [task.asked]}
+    photographs = datasets.load_images(data)
+    asked = (photographs.labels[task.asked] == 1).double()
+    order = photographs.images.flatten(1).mean(1).argsort()
+    n = len(order) // 10
+    return {
+        "darkest": float(asked[order[:n]].mean()),
+        "brightest": float(asked[order[-n:]].mean()),
+        "n": float(n),
     }

@@ -82,7 +82,8 @@ def probe_for(model: str) -> AttributeProbe:
         ValueError: if there is none.
     """
     probe = registry.probe_for(model)
-    require(probe is not None, f"there is no probe for the images of {model}; train one first")
+    if probe is None:
+        raise ValueError(f"there is no probe for the images of {model}; train one first")
     return probe
 
 
@@ -106,7 +107,7 @@ def readings(
     if target is not None:
         require_target(target)
     before, after = _classes(probe, x, y)
-    row = {}
+    row: dict[str, float] = {}
     for label, names in probe.classes.items():
         if len(names) == 2:
             row |= columns(f"share_{label}", share(after[label] == 1))
@@ -121,7 +122,8 @@ def readings(
 def kept(probe: AttributeProbe, x: Tensor, y: Tensor, target: Target) -> dict[str, float]:
     """``kept_LABEL``: the share of images whose label is read as before, but the target's."""
     require_target(target)
-    return _kept(*_classes(probe, x, y), target)
+    before, after = _classes(probe, x, y)
+    return _kept(before, after, target)
 
 
 def _classes(probe: AttributeProbe, x: Tensor, y: Tensor) -> list[dict[str, Tensor]]:
@@ -162,7 +164,7 @@ def _gains(
 def _kept(
     before: Mapping[str, Tensor], after: Mapping[str, Tensor], target: Target | None
 ) -> dict[str, float]:
-    row = {}
+    row: dict[str, float] = {}
     for label, classes in before.items():
         if target is None or label != target.label:
             row |= columns(f"kept_{label}", share(classes == after[label]))

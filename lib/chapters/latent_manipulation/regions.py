@@ -114,7 +114,7 @@ class Region:
     def _inside(self, size: int) -> Tensor:
         if self.part == "all":
             return torch.ones(1, size, size)
-        if self.segmented is not None:
+        if self.segmented is not None and isinstance(self.part, str):
             return (_changes(SEEN_IN[self.part], size) >= self.segmented).float()
         box = latents.FACE_BOXES[self.part] if isinstance(self.part, str) else self.part
         box = _scaled(box, self.scale)

@@ -73,8 +73,8 @@ def bracketed(
 ) -> None:
     """Brackets of the excess in percent, one line per law, as bars from lower to upper bound
     with their middles joined; the horizontal axis is logarithmic."""
-    for (name, (low, high)), marker in zip(lines.items(), _MARKERS):
-        low, high = np.asarray(low), np.asarray(high)
+    for (name, ends), marker in zip(lines.items(), _MARKERS):
+        low, high = (np.asarray(end) for end in ends)
         middle = (low + high) / 2
         ax.errorbar(places, middle, yerr=[middle - low, high - middle], color=LAWS[name],
                     marker=marker, ms=4, capsize=3, lw=1.2, label=name)  # fmt: skip
@@ -93,8 +93,8 @@ def token_losses(
         ax.scatter(np.full(len(values), size), values, s=10, color=PRIOR, alpha=0.5, lw=0)
     means = [values.mean() for values in single.values()]
     ax.plot(sizes, means, color=PRIOR, marker="o", ms=5, label="random order")
-    for (name, values), color, marker in zip(lines.items(), (PALETTE[3], PALETTE[0]), "sD"):
-        ax.plot(sizes, values, color=color, marker=marker, ms=5, label=name)
+    for (name, line), color, marker in zip(lines.items(), (PALETTE[3], PALETTE[0]), "sD"):
+        ax.plot(sizes, line, color=color, marker=marker, ms=5, label=name)
     ax.set(xscale="log", xlabel="tokens in each step", ylabel="divergence (nats)")
     ax.set_xticks(sizes, [str(size) for size in sizes])
     ax.minorticks_off()

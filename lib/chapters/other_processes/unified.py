@@ -14,6 +14,7 @@ Levels are :math:`(\cos, \sin)` of angles in equal steps.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ def drawn_with_samples(
     """
     kept = _checked(law, kept)
     x, path = grid(cells), levels(steps)
-    mass = _normal(x, torch.zeros(1).double(), 1.0)[:, 0]
+    mass: Any = _normal(x, torch.zeros(1).double(), 1.0)[:, 0]
     mass = mass / mass.sum()
     for now, after in zip(path, path[1:]):
         mass = sum(

@@ -8,8 +8,9 @@ one, and wheels, whose Gaussians are turned into each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from diffot.transport.bounds import Bounds, excess_bounds
 
 FAMILIES = ("mirrored pair", "wheel of two", "wheel of three")
 _LIMITS = {"angle": (0.0, 90.0), "radius": (0.2, 4.0), "long": (0.3, 2.0), "short": (0.1, 1.0)}
-_COARSE = {"spacing": 0.3, "cells": 20}  # of the searches
+_COARSE: dict[str, Any] = {"spacing": 0.3, "cells": 20}  # of the searches
 
 NAMED = {
     "V": examples.bent_pair,
@@ -71,7 +72,7 @@ class Arrangement:
             torch.stack([(angles + turn).cos(), (angles + turn).sin()], 1)
             for turn in (0.0, math.pi / 2)
         )
-        covariances = sum(
+        covariances: Any = sum(
             deviation**2 * side[:, :, None] * side[:, None, :]
             for deviation, side in ((self.long, axis), (self.short, across))
         )
@@ -138,7 +139,7 @@ def measure_search(task: SearchTask) -> dict:
     """
     require_type(task, SearchTask, "task", "a SearchTask")
 
-    def arrangement(parameters: Sequence[float]) -> Arrangement:
+    def arrangement(parameters: Iterable[float]) -> Arrangement:
         values = (
             float(round(np.clip(value, *limits), 2))
             for value, limits in zip(parameters, _LIMITS.values())

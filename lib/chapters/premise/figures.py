@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def excess_against_sample(
 
 def displacement(ax: Axes, latents: Tensor, change: Tensor) -> None:
     """Arrows at latents (P, 2), twice as long as the change there."""
-    arrows = {"angles": "xy", "scale_units": "xy", "scale": 0.5, "width": 0.004}
+    arrows: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 0.5, "width": 0.004}
     ax.quiver(*latents.T, *change.T, color=MAPS["optimal"], **arrows)
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
 
@@ -52,7 +53,13 @@ def displacement(ax: Axes, latents: Tensor, change: Tensor) -> None:
 def from_flow_to_optimal(ax: Axes, flow: Tensor, optimal: Tensor) -> None:
     """Arrows from images under the flow (dots) to images under the optimal map, (P, 2) each."""
     ax.scatter(*flow.T, s=8, color=MAPS["flow"], zorder=3, label="flow")
-    arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.005, "zorder": 4}
+    arrows: dict[str, Any] = {
+        "angles": "xy",
+        "scale_units": "xy",
+        "scale": 1,
+        "width": 0.005,
+        "zorder": 4,
+    }
     ax.quiver(*flow.T, *(optimal - flow).T, color=MAPS["optimal"], label="to optimal", **arrows)
     ax.legend(loc="upper left", fontsize="small")
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ SUBSAMPLES = {500: 10, 1000: 5, 2500: 2, 5000: 1}  # disjoint, of one cloud
 # are the folds of the map between them.
 _SPACING = {"compact": 0.3, "separated": 0.2}
 _REACH = 5.0
-_BRACKETS = {
+_BRACKETS: dict[str, dict[str, Any]] = {
     "compact": {"spacing": 0.25, "cells": 24},
     "separated": {"spacing": 0.2, "cells": 24, "splits": 3},
 }
@@ -194,7 +195,7 @@ def measure_mixture(task: MixtureTask) -> dict:
 
 
 def _sample_columns(x: Tensor, y: Tensor) -> dict:
-    columns = {}
+    columns: dict[str, float] = {}
     for n, count in SUBSAMPLES.items():
         parts = list(zip(x.split(n)[:count], y.split(n)[:count]))
         excess = torch.tensor([relative_excess_cost(*pair) for pair in parts]).double()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class LinearScore(nn.Module):
         return -self.theta * x
 
 
-def objective(loss: str, law: object, sigma: float) -> Objective:
+def objective(loss: str, law: Any, sigma: float) -> Objective:
     """The loss of this name. The denoising one adds noise of the size ``sigma`` itself; to the
     explicit one ``law``, of the noisy points, is known."""
     require_known(loss, "loss", LOSSES)

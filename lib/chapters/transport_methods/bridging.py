@@ -183,12 +183,12 @@ def fitted(
     """
     require_type(config, FittingConfig, "config", "a FittingConfig")
     require_generator(draws, "draws")
-    networks = list(networks)
+    sides = list(networks)
 
     def fit(side: int, draw: Draw) -> NoisyProcess:
         loss = BridgeLoss(config.epsilon)
-        result = train(networks[side], Draws(draw), loss, config.training, draws, progress=False)
-        networks[side] = result.network
+        result = train(sides[side], Draws(draw), loss, config.training, draws, progress=False)
+        sides[side] = result.network
         return NoisyProcess(result.network, config.epsilon)
 
     def simulated(process: NoisyProcess, side: int) -> Draw:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -207,4 +208,5 @@ def convex_map(
     finite = all(bool(weights.isfinite().all()) for weights in averaged.parameters())
     if not finite:
         raise RuntimeError(f"the training diverged with rate {config.rate:g}; lower it")
-    return GradientMap(averaged.module)
+    average: Any = averaged.module
+    return GradientMap(average)

@@ -1,4 +1,4 @@
-"""Figures of the chapter on methods for optimal transport. Nothing is computed here."""
+"""Figures of the chapters on methods for optimal transport. Nothing is computed here."""
 
 from __future__ import annotations
 

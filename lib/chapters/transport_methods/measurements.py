@@ -60,7 +60,10 @@ def measure_method(task: MethodTask) -> dict[str, float | str]:
     z = torch.randn(task.points, 2, dtype=torch.float64, generator=draws)
     sample, other = LAWS[task.law]().sample(2 * task.points, draws).chunk(2)
     reference = exact_flow(LAWS[task.law]()).decode(z)
-    row = {"floor": law_distance(other, sample), "exact": law_distance(reference, sample)}
+    row: dict[str, float | str] = {
+        "floor": law_distance(other, sample),
+        "exact": law_distance(reference, sample),
+    }
     plan = None
     if task.method == "bridge":
         plan, more = entropic_plan(task, z, draws)
@@ -87,7 +90,7 @@ def measure_bracket(task: BracketTask) -> dict[str, float]:
     """The brackets. Maps are made again, as :func:`measure_method` makes them."""
     require_type(task, BracketTask, "task", "a BracketTask")
     made = [made.map for made in METHODS[task.method](task)]
-    row = {}
+    row: dict[str, float] = {}
     for k in sorted({0, len(made) - 1}):
         bracket = excess_bounds(made[k], task.spacing, CELLS)
         both = columns("lower", bracket.lower) | columns("upper", bracket.upper)
@@ -115,7 +118,7 @@ def bend_columns(found: Map, z: Tensor, x: Tensor) -> dict[str, float]:
 
 def off_columns(found: Map, z: Tensor, means: Tensor | None) -> dict[str, float]:
     """How far the mean ends of a bridge are from these."""
-    if not isinstance(found, BridgeEnds):
+    if not isinstance(found, BridgeEnds) or means is None:
         return {}
     return {"off": transport_cost(found.process.means(z), means) ** 0.5}
 

@@ -22,7 +22,7 @@ from diffot.flows.exact import ExactFlow
 from diffot.flows.maps import Map
 from diffot.flows.sampled import SampledMap
 from diffot.laws import examples, toy
-from diffot.laws.densities import random_density
+from diffot.laws.densities import QuarticMixture, random_density
 from diffot.laws.law import Law
 from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.laws.points import PointSet
@@ -36,7 +36,7 @@ from diffot.seeds import generator
 from diffot.transport.bridges import entropic_map
 from diffot.transport.semidiscrete import optimal_diagram
 
-LAWS: dict[str, Callable[[], Law]] = {
+LAWS: dict[str, Callable[[], GaussianMixture | QuarticMixture]] = {
     "V": examples.bent_pair,
     "Low2DASymMix": lambda: thesis_mixture("Low2DASymMix"),
     "S-curve": lambda: toy.s_curve_mixture(60),
@@ -122,7 +122,7 @@ class Made:
     seconds: float
 
 
-def exact_flow(law: Law) -> Map:
+def exact_flow(law: GaussianMixture | QuarticMixture) -> Map:
     """The flow of a law of :data:`LAWS`."""
     if isinstance(law, GaussianMixture):
         return ExactFlow(law, 1e-6)
@@ -174,9 +174,9 @@ def bridge(task: MethodTask) -> Iterator[Made]:
     Markovian fitting after it. Their noise is the same for all."""
     law, start = LAWS[task.law](), time.process_time()
     fitting = FittingConfig(task.setting, BRIDGE_ROUNDS, BRIDGE_PAIRS, _training(task.iterations))
-    sides = tuple(networks.build(NETWORK, 2 * task.seed + k) for k in (0, 1))
+    first, second = (networks.build(NETWORK, 2 * task.seed + k) for k in (0, 1))
     draws = task.draws("fitting of the bridge")
-    for process in fitted(sides, (_latents, law.sample), fitting, draws):
+    for process in fitted((first, second), (_latents, law.sample), fitting, draws):
         yield Made(BridgeEnds(process, task.seed), time.process_time() - start)
         start = time.process_time()
 

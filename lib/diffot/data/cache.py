@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -35,7 +36,7 @@ def provide(
     parameters: dict,
     packages: Sequence[str],
     items: Sequence,
-    make: Callable[[Sequence], Arrays],
+    make: Callable[[Any], Arrays],
     folder: str | Path = CACHE,
     piece_size: int | None = None,
     holds: Callable[[Sequence, Arrays], bool] | None = None,
@@ -79,8 +80,8 @@ def provide(
     stems = [directory / f"{k:06}" for k in range(len(pieces))]
     chunks = _read_all(directory, stems, starts, pieces)
     if holds is not None:
-        for k, piece in enumerate(pieces):
-            if chunks[k] is not None and not holds(piece, chunks[k]):
+        for k, (piece, chunk) in enumerate(zip(pieces, chunks)):
+            if chunk is not None and not holds(piece, chunk):
                 chunks[k] = None
 
     missing = [k for k, chunk in enumerate(chunks) if chunk is None]
@@ -105,7 +106,8 @@ def provide(
             "have to be made again; free some space, or give another folder",
             stacklevel=2,
         )
-    return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+    whole = [chunk for chunk in chunks if chunk is not None]  # by now all of them
+    return {key: np.concatenate([chunk[key] for chunk in whole]) for key in whole[0]}
 
 
 def sha256(arrays: Arrays) -> str:
@@ -194,7 +196,7 @@ def _make(
     """Make a chunk and keep it; where that is impossible, also why."""
     arrays = make(piece)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's own stub
     card = {**recipe, "items": len(piece), "sha256": sha256(arrays)}
     try:
         # Without a card no other process takes the new arrays for damaged old ones.

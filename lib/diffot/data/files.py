@@ -44,8 +44,10 @@ def _walk(place: Path) -> tuple[list[Path], list[str]]:
 
     Links are followed when all folders that lie there themselves have been read.
     """
-    files, skipped, seen = [], [], set()
-    own, linked = [place], []
+    files: list[Path] = []
+    skipped: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    own, linked = [place], list[Path]()
     while own or linked:
         folder = own.pop() if own else linked.pop(0)
         try:

@@ -104,7 +104,7 @@ def celeba(root: str | Path, size: int = 64, folder: str | Path = CACHE) -> Fold
     )
     values = np.array([rows[path.name] for path in listed], np.int64)
     labels = {name: values[:, k] for k, name in enumerate(names)}
-    classes = dict.fromkeys(names, ("no", "yes"))
+    classes: dict[str, tuple[str, ...]] = dict.fromkeys(names, ("no", "yes"))
     left_out = [*unlisted, *skipped]
     files = _Files("celeba", directory, listed, left_out, labels, classes)
     return _load(files, size, _celeba_face, folder)
@@ -165,7 +165,8 @@ def afhq(
     if missing:
         warnings.warn(f"{directory} has no images of {' or '.join(missing)}", stacklevel=2)
     numbers = [AFHQ_CLASSES.index(kind) for kind in kinds if kind in AFHQ_CLASSES]
-    labels, classes = {"class": np.array(numbers, np.int64)}, {"class": AFHQ_CLASSES}
+    labels = {"class": np.array(numbers, np.int64)}
+    classes: dict[str, tuple[str, ...]] = {"class": AFHQ_CLASSES}
     files = _Files(f"afhq-{split}", directory, paths, skipped, labels, classes)
     return _load(files, size, _middle, folder)
 

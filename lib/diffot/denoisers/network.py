@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +111,7 @@ class NetworkDenoiser(_Answering):
         weight = next(self.network.parameters())
         scale = beside(torch.hypot(*levels(self.schedule, x, t)), x)
         time = self.schedule.network_time(t).to(weight.device, weight.dtype).expand(len(x))
-        inputs = [(x / scale).to(weight.device, weight.dtype), time]
+        inputs: list[Any] = [(x / scale).to(weight.device, weight.dtype), time]
         if self.labels:
             inputs.append(
                 {name: self._expanded(name, x).to(weight.device) for name in self.labels}
@@ -172,7 +173,7 @@ def as_denoiser(
     return _FunctionDenoiser(function, schedule, PARAMETRIZATIONS[parametrization], first)
 
 
-def _require_answer(output: object, x: Tensor, model: str) -> None:
+def _require_answer(output: Any, x: Tensor, model: str) -> None:
     """Require one value for each of x, for others would be broadcast without a word."""
     require_type(output, Tensor, f"the answer of the {model}", "a tensor of the shape of x")
     if output.shape != x.shape:

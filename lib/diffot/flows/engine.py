@@ -156,8 +156,10 @@ class Flow(Map):
         state: np.ndarray,
     ) -> np.ndarray:
         """The state at alpha = ``end`` of that at alpha = ``start``, both in our unit."""
-        s = [math.log1p(self._reach * self._level(signal)[0]) for signal in (start, end)]
-        return integrate(rate, *s, state, self.step_tolerance(state.size))
+        first, last = (
+            math.log1p(self._reach * self._level(signal)[0]) for signal in (start, end)
+        )
+        return integrate(rate, first, last, state, self.step_tolerance(state.size))
 
     def _in_parts(
         self, work: Callable[[np.ndarray], np.ndarray], points: Tensor, name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -173,17 +174,19 @@ class QuarticMixture(Law):
         u, w = self._offsets(x, which)
         first = _times(self.q1[which], u)
         second = _times(self.q2[which], [a**2 for a in w])
-        return sum(a * f + b**2 * g for a, f, b, g in zip(u, first, w, second))
+        total: Any = sum(a * f + b**2 * g for a, f, b, g in zip(u, first, w, second))
+        return total
 
     def _offsets(
         self, x: Tensor, which: slice = slice(None)
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Both coordinates of x - a_1 and of x - a_2, shape (K, B) each."""
         columns = x.T.contiguous()
-        return tuple(
+        first, second = (
             [column - center[:, None] for column, center in zip(columns, a[which].T)]
             for a in (self.a1, self.a2)
         )
+        return first, second
 
     def _component_box(self, k: int) -> Tensor:
         """A box that holds all of a component down to the depth looked at, shape (2, 2).
@@ -258,6 +261,6 @@ def _times(q: Tensor, u: list[Tensor]) -> list[Tensor]:
 
 def _nodes(box: Tensor, line: int) -> tuple[Tensor, float]:
     """Nodes of a square grid over a box, shape (line^2, 2), and the area of a cell."""
-    axes = [torch.linspace(*ends, line, dtype=torch.float64) for ends in box.T.tolist()]
+    axes = [torch.linspace(a, b, line, dtype=torch.float64) for a, b in box.T.tolist()]
     cell = float((axes[0][1] - axes[0][0]) * (axes[1][1] - axes[1][0]))
     return torch.cartesian_prod(*axes), cell

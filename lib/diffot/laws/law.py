@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,7 +26,10 @@ class Law(ABC):
     or tensors of shape (B,). Results come back in the type and on the device of the points.
     """
 
-    shape: tuple[int, ...]
+    if TYPE_CHECKING:  # read only: some classes keep it, others compute it
+
+        @property
+        def shape(self) -> tuple[int, ...]: ...
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +42,12 @@ class GaussianMixture(Law):
         ValueError: if a shape, a weight or a covariance is not as above.
     """
 
-    def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor):
+    def __init__(
+        self,
+        weights: Tensor | Sequence,
+        means: Tensor | Sequence,
+        covariances: Tensor | Sequence,
+    ):
         w = as_probabilities(weights, "weights")
         m, c = (
             as_tensor(a, name, torch.float64).cpu()
@@ -72,7 +78,7 @@ class GaussianMixture(Law):
         return self.means.shape[1]
 
     @property
-    def shape(self) -> tuple[int]:
+    def shape(self) -> tuple[int, ...]:
         """Of a point, (d,)."""
         return (self.dim,)
 
@@ -237,7 +243,7 @@ def equal_mixture(
 
 # The thesis' mixtures (section 4.2, experiments L.1 and L.2, figure 3.8). The order of the modes
 # is the quadrants': upper right first, then counter-clockwise.
-_THESIS = {
+_THESIS: dict[str, tuple[list, Any]] = {
     "Low1DMix": ([[-1.25], [-0.25], [1.5]], [0.25**2, 0.333**2, 0.1666666**2]),
     "Low2DSymMix": ([[5, 5], [-5, 5], [-5, -5], [5, -5]], 0.1),
     "Low2DASymMix": ([[3, 3], [-5, 5], [-5, -5], [5, -5]], 0.1),

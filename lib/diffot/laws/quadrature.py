@@ -65,7 +65,7 @@ class NoisyDensity:
     def __init__(self, density: Density, nodes: int = 160):
         require_type(density, Density, "density", "a density in the plane, see Density")
         self.density, self.nodes = density, as_whole_number(nodes, "nodes", least=16)
-        line = [torch.linspace(*ends, self.nodes, dtype=torch.float64) for ends in density.box.T]
+        line = [torch.linspace(a, b, self.nodes, dtype=torch.float64) for a, b in density.box.T]
         mass = density.log_prob(torch.cartesian_prod(*line)).exp()
         left, values, right = torch.linalg.svd(mass.reshape(self.nodes, self.nodes))
         rank = int((values > _RANK * values[0]).sum())

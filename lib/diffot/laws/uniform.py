@@ -73,11 +73,12 @@ class UniformBox(Law):
         """Log density of each coordinate, and mean and variance of x_0 given it, (B, d) each."""
         require_points(x, len(self.low))
         alpha, sigma = (level.reshape(-1, 1) for level in levels(len(x), alpha, sigma))
-        alpha, sigma, x = torch.broadcast_tensors(alpha, sigma, x.double())
-        wide = _WIDE * sigma > alpha * (self.high - self.low)
-        by_nodes = self._quadrature(x, alpha, torch.where(wide, sigma, 1.0))
-        cut_off = self._truncated(x, torch.where(wide, 1.0, alpha), sigma)
-        return tuple(torch.where(wide, a, b) for a, b in zip(by_nodes, cut_off))
+        signal, noise, x = torch.broadcast_tensors(alpha, sigma, x.double())
+        wide = _WIDE * noise > signal * (self.high - self.low)
+        by_nodes = self._quadrature(x, signal, torch.where(wide, noise, 1.0))
+        cut_off = self._truncated(x, torch.where(wide, 1.0, signal), noise)
+        log_density, mean, variance = (torch.where(wide, a, b) for a, b in zip(by_nodes, cut_off))
+        return log_density, mean, variance
 
     def _quadrature(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
         middle, half = (self.high + self.low) / 2, (self.high - self.low) / 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas
@@ -58,6 +59,8 @@ class AttributeProbe(nn.Module):
         TypeError: for arguments of other types.
         ValueError: if there are no labels, or sizes do not fit.
     """
+
+    temperatures: Tensor
 
     def __init__(
         self,
@@ -143,7 +146,7 @@ class ProbeLoss(Objective):
         images, labels = examples
         return augmented(images, generator), labels
 
-    def __call__(self, network: nn.Module, inputs: Inputs) -> Tensor:
+    def __call__(self, network: AttributeProbe, inputs: Inputs) -> Tensor:
         return cross_entropy(network, *inputs, reduction="none")
 
 
@@ -158,10 +161,11 @@ def cross_entropy(
     Args:
         reduction: ``"mean"`` for that of all images, ``"none"`` for each, shape (B,).
     """
-    return sum(
+    total: Any = sum(
         functional.cross_entropy(z, labels[label], reduction=reduction)
         for label, z in probe.logits(images).items()
     )
+    return total
 
 
 def validation_loss(probe: AttributeProbe, data: LabeledImages) -> float:

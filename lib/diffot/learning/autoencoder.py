@@ -9,7 +9,7 @@ compare with a conditional GAN).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -95,13 +95,14 @@ class ConditionalVAE(nn.Module):
         self.label = nn.ModuleDict(
             {name: nn.Embedding(classes, embedding) for name, classes in self.labels.items()}
         )
-        down, up = [], []
+        down: list[nn.Module] = []
+        up: list[nn.Module] = []
         for start, end in zip([channels, *widths], widths):
             convolution = nn.Conv2d(start, end, 4, stride=2, padding=1)
             down += [convolution, nn.GroupNorm(GROUPS, end), nn.SiLU()]
         for start, end in zip(reversed(widths), [*reversed(widths[:-1]), channels]):
-            convolution = nn.ConvTranspose2d(start, end, 4, stride=2, padding=1)
-            up += [nn.GroupNorm(GROUPS, start), nn.SiLU(), convolution]
+            back = nn.ConvTranspose2d(start, end, 4, stride=2, padding=1)
+            up += [nn.GroupNorm(GROUPS, start), nn.SiLU(), back]
         self.down, self.up = nn.Sequential(*down, nn.Flatten()), nn.Sequential(*up)
         self.posterior = nn.Sequential(
             nn.Linear(features + embedding, hidden), nn.SiLU(), nn.Linear(hidden, 2 * latents)
@@ -257,7 +258,7 @@ class EvidenceLoss(Objective):
         latents: dimension of the latents.
     """
 
-    def __init__(self, labels: Sequence[str], latents: int):
+    def __init__(self, labels: Iterable[str], latents: int):
         self.labels, self.latents = tuple(labels), latents
 
     def prepare(self, examples: Examples, generator: torch.Generator) -> Inputs:
@@ -265,7 +266,7 @@ class EvidenceLoss(Objective):
         noise = torch.randn(len(images), self.latents, generator=generator)
         return images, {name: labels[name] for name in self.labels}, noise
 
-    def __call__(self, network: nn.Module, inputs: Inputs) -> Tensor:
+    def __call__(self, network: ConditionalVAE, inputs: Inputs) -> Tensor:
         images, labels, noise = inputs
         return -_bound(network, images, labels, network.encode(images, labels), noise).elbo
 

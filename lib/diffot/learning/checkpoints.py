@@ -112,7 +112,7 @@ def card(name: str, folder: Path = CHECKPOINTS, keys: Sequence[str] = ()) -> dic
     owner, sha256 = description["name"], description["sha256"]
     require(owner == name, f"{path} is the card of {owner!r}; {_remedy(name)}")
     require(
-        isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256),
+        isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) is not None,
         f"{path} has the hash {sha256!r}; expected 64 hexadecimal digits; {_remedy(name)}",
     )
     return description

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,9 +43,10 @@ def probe_log_probability(
 
     def log_probability(images: Tensor) -> Tensor:
         logits = probe.logits(images)
-        return sum(
+        total: Any = sum(
             torch.log_softmax(logits[label] / temperatures[label], 1)[:, index]
             for label, index in chosen.items()
         )
+        return total
 
     return log_probability

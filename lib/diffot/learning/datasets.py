@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -40,7 +40,11 @@ def _digits(arguments: dict) -> LabeledImages:
 def _real(family: str, arguments: dict) -> LabeledImages:
     from diffot.data import folders
 
-    loaders = {"celeba": folders.celeba, "celeba_hq": folders.celeba_hq, "afhq": folders.afhq}
+    loaders: dict[str, Callable] = {
+        "celeba": folders.celeba,
+        "celeba_hq": folders.celeba_hq,
+        "afhq": folders.afhq,
+    }
     n, seed = arguments.pop("n", None), arguments.pop("seed", None)
     images = called(loaders[family], {**arguments, "root": FOLDERS / family}, family)
     if n is not None:
@@ -54,7 +58,7 @@ def _real(family: str, arguments: dict) -> LabeledImages:
     return images
 
 
-DATASETS = {
+DATASETS: dict[str, Callable[[dict], LabeledImages]] = {
     "faces": _faces,
     "animals": _animals,
     "digits": _digits,

@@ -68,7 +68,7 @@ class EpochRecipe(Recipe):
         self,
         make: Callable[[], nn.Module],
         data: LabeledImages,
-        objective: Callable[[nn.Module], Objective],
+        objective: Callable[[Any], Objective],
         **more: Any,
     ) -> TrainResult:
         """Train a network made with fresh weights; what else :func:`train` takes as for that."""
@@ -86,7 +86,8 @@ class EpochRecipe(Recipe):
             weight_decay=0.01,
             record_every=steps,
         )
-        network = networks.seeded(make, self.seed).to(memory_format=torch.channels_last)
+        network: Any = networks.seeded(make, self.seed)
+        network = network.to(memory_format=torch.channels_last)
         draws = generator(self.seed, self.purpose)
         result = train(network, Epochs(data), objective(network), config, draws, **more)
         result.network.requires_grad_(False)
@@ -176,14 +177,14 @@ class ProbeRecipe(EpochRecipe):
         result.network.calibrate(validation)
         return result
 
-    def details(self, network: nn.Module) -> dict:
+    def details(self, network: attributes.AttributeProbe) -> dict:
         sizes = {"channels": network.channels, "size": network.size, "widths": self.widths}
         return {"network": {"classes": network.classes, **sizes}}
 
     def build(self, card: dict) -> attributes.AttributeProbe:
         return called(attributes.AttributeProbe, card["network"], "network")
 
-    def results(self, result: TrainResult, stored: nn.Module) -> dict:
+    def results(self, result: TrainResult, stored: attributes.AttributeProbe) -> dict:
         losses = result.column("validation_loss")
         table = attributes.evaluate(stored, self.split("test")).table
         return {
@@ -248,14 +249,14 @@ class AutoencoderRecipe(EpochRecipe):
             run=run,
         )
 
-    def details(self, network: nn.Module) -> dict:
+    def details(self, network: autoencoder.ConditionalVAE) -> dict:
         return {"shape": network.shape}
 
     def build(self, card: dict) -> autoencoder.ConditionalVAE:
         channels, size, _ = card["shape"]
         return autoencoder.ConditionalVAE(self.labels, channels, size, **self.network)
 
-    def results(self, result: TrainResult, stored: nn.Module) -> dict:
+    def results(self, result: TrainResult, stored: autoencoder.ConditionalVAE) -> dict:
         evaluation = autoencoder.evaluate(stored, load_images(self.test))
         return {"evaluation": {key: round(value, 5) for key, value in evaluation.items()}}
 

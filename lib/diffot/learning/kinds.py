@@ -50,8 +50,8 @@ class Recipe(ABC):
         """What is trained on, as :meth:`fit` takes it."""
 
     @abstractmethod
-    def fit(self, *examples: Any, progress: bool, run: TrainingRun | None) -> TrainResult:
-        """Train a fresh network on these examples."""
+    def fit(self, *examples: Any, **settings: Any) -> TrainResult:
+        """Train a fresh network on these examples; ``progress`` and ``run`` as for ``train``."""
 
     def train_network(self, progress: bool = True, run: TrainingRun | None = None) -> TrainResult:
         """Train a fresh network on the examples of the recipe."""
@@ -59,7 +59,7 @@ class Recipe(ABC):
             examples = self.examples()
         return self.fit(*examples, progress=progress, run=run)
 
-    def details(self, network: nn.Module) -> dict:
+    def details(self, network: Any) -> dict:
         """What a card says of the network that the recipe leaves to the data."""
         return {}
 
@@ -67,7 +67,7 @@ class Recipe(ABC):
     def build(self, card: dict) -> nn.Module:
         """A network with fresh weights, for a card that holds its details."""
 
-    def results(self, result: TrainResult, stored: nn.Module) -> dict:
+    def results(self, result: TrainResult, stored: Any) -> dict:
         """What a card says of a training beside what all cards say.
 
         Args:

@@ -195,7 +195,7 @@ def require_hashes(weights: str, **maps: AnyMap) -> None:
     checkpoints.require_hashes(weights, *(latent_map.model for latent_map in maps.values()))
 
 
-def _require_draws_images(model: object, name: str) -> None:
+def _require_draws_images(model: str, name: str) -> None:
     require_type(model, str, name, "the name of a model")
     require(
         isinstance(recipes.config(model).data, dict),

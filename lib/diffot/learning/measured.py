@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diffot.data.images import LabeledImages
 from diffot.errors import (
     as_whole_number,
@@ -24,7 +26,8 @@ def held_out(model: str, n: int) -> LabeledImages:
     Raises:
         ValueError: if the model is trained on all images there are, or fewer are left.
     """
-    data, n = getattr(recipes.config(model), "data", None), as_whole_number(n, "n", least=1)
+    data: Any = getattr(recipes.config(model), "data", None)
+    n = as_whole_number(n, "n", least=1)
     require(
         isinstance(data, dict) and "n" in data,
         f"{model} is trained on all of its data, which leaves none to hold out; expected a model "

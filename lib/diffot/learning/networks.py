@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ class MLP(nn.Module):
         activate_output: apply the activation to the output too. The thesis' code does, which
             makes negative noise hard to predict: a leaky rectifier shrinks it a hundredfold.
     """
+
+    frequencies: Tensor
 
     def __init__(
         self,
@@ -102,6 +105,8 @@ class UNet(nn.Module):
         ValueError: for widths that cannot be split into the groups, or an unknown activation.
     """
 
+    frequencies: Tensor
+
     def __init__(
         self,
         channels: int = 3,
@@ -142,8 +147,8 @@ class UNet(nn.Module):
         )
         self.embedding, self.groups = embedding, groups
         self._add_levels(widths, middle, blocks)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for weight in self.last.parameters():
+            nn.init.zeros_(weight)
 
     def _add_levels(self, widths: Sequence[int], middle: Sequence[int], blocks: int) -> None:
         """The convolutions on the way down and up."""
@@ -193,6 +198,7 @@ class UNet(nn.Module):
         condition = self.activation(self._embed(time, labels or {}))
         x = self.first(x)
         skips = []
+        level: Any  # a ModuleList each
         for i, level in enumerate(self.down):
             x = functional.avg_pool2d(x, 2) if i else x
             for block in level:

@@ -43,7 +43,7 @@ class Objective(ABC):
         return examples
 
     @abstractmethod
-    def __call__(self, network: nn.Module, inputs: Inputs) -> Tensor:
+    def __call__(self, network: Any, inputs: Inputs) -> Tensor:
         """The losses of examples that were prepared, shape (n,), float32."""
 
     def new_sums(self) -> Tensor:
@@ -222,9 +222,9 @@ class BestWeights:
         loss: the validation loss of a network.
     """
 
-    def __init__(self, loss: Callable[[nn.Module], float]):
+    def __init__(self, loss: Callable[[Any], float]):
         self._loss, self._least = loss, math.inf
-        self.weights = None
+        self.weights: Any = None  # as a state_dict
 
     def record(self, network: nn.Module) -> dict[str, float]:
         """Look at a network; returns its loss, to be recorded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from diffot.errors import require_known
 from diffot.learning.epoch_kinds import AutoencoderRecipe, MaskedRecipe, ProbeRecipe
@@ -93,7 +93,7 @@ _AFHQ = {"set": "afhq", "size": 256, "mirror": True}
 # Models of points. A name without a suffix is the thesis' model: its data, schedule, network,
 # learning rate and averaging (tables 4.1-4.4). "Linear" is the same without the activation after
 # the last layer; "SiLU" is this project's network and training on the same data and schedule.
-RECIPES = {
+RECIPES: dict[str, Recipe] = {
     "Low1DMix": DenoiserRecipe("Low1DMix", _LINE, {**_THESIS_MLP, "dim": 1}, _SLOW),
     "Low1DMixSiLU": DenoiserRecipe("Low1DMix", _LINE, {**_SILU_MLP, "dim": 1}, _SILU),
     "Low2DSymMix": DenoiserRecipe("Low2DSymMix", _PLANE, _THESIS_MLP, _SLOW),
@@ -262,6 +262,13 @@ RECIPES["Masked28"] = MaskedRecipe(
 )
 
 
+R = TypeVar("R", bound=Recipe)
+
+
+@overload
+def config(name: str) -> Any: ...
+@overload
+def config(name: str, kind: type[R]) -> R: ...
 def config(name: str, kind: type[Recipe] = Recipe) -> Recipe:
     """The recipe of this name.
 

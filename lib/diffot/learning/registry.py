@@ -9,30 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from diffot.denoisers.network import NetworkDenoiser
 from diffot.errors import require, require_type
 from diffot.learning import checkpoints
 from diffot.learning.attributes import AttributeProbe, Evaluation
-from diffot.learning.autoencoder import ConditionalVAE
 from diffot.learning.epoch_kinds import ProbeRecipe
 from diffot.learning.kinds import DenoiserRecipe, Recipe
-from diffot.learning.masking import MaskedNetwork
 from diffot.learning.recipes import RECIPES, config
 from diffot.learning.runs import TrainingRun, ungrid
 from diffot.learning.training import TrainResult
 from diffot.paths import CACHE, CHECKPOINTS
 
 
-def load(
-    name: str, folder: Path = CHECKPOINTS, kind: type[Recipe] = Recipe
-) -> NetworkDenoiser | AttributeProbe | ConditionalVAE | MaskedNetwork:
-    """What was trained under this name, by its kind: a denoiser on the schedule that it was
-    trained with, a probe, an autoencoder, or a model of masked pixels; weights in float32.
+def load(name: str, folder: Path = CHECKPOINTS, kind: type[Recipe] = Recipe) -> Any:
+    """What was trained under this name, by its kind: a ``NetworkDenoiser`` on the schedule that
+    it was trained with, an ``AttributeProbe``, a ``ConditionalVAE``, or a ``MaskedNetwork``;
+    weights in float32.
 
     Args:
         kind: for one kind only, the class of its recipes.
@@ -43,7 +40,7 @@ def load(
         FileNotFoundError: if it has not been trained or a file is missing.
     """
     recipe, description = config(name, kind), card(name, folder)
-    network = recipe.build(description)
+    network: Any = recipe.build(description)
     checkpoints.load_into(network, name, folder)
     # convolutions in float32 are a third faster on channels that lie side by side
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
@@ -57,7 +54,7 @@ def card(name: str, folder: Path = CHECKPOINTS) -> dict:
         ValueError: for an unknown name, or a card that cannot be read or is of another recipe.
         FileNotFoundError: if it has not been trained yet.
     """
-    recipe = config(name)
+    recipe: Recipe = config(name)
     description = checkpoints.card(name, folder, recipe.keys)
     checkpoints.require_recipe(name, *recipe.compared(description), folder)
     return description

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -110,14 +111,14 @@ class TrainConfig:
 class TrainResult:
     """What training leaves behind.
 
-    ``network`` carries the averaged weights; ``rows`` is the log, a dict for each stretch of
-    training with its last ``step``, mean ``loss`` and whatever else the objective and the
-    validation record; ``cpu_seconds`` counts all threads of the process, ``seconds`` is the time
-    on the clock, both over all parts of an interrupted run. ``precision`` is the one that was
-    trained in, ``"float32"`` or ``"bfloat16"``.
+    ``network``, of the class that was trained, carries the averaged weights; ``rows`` is the log,
+    a dict for each stretch of training with its last ``step``, mean ``loss`` and whatever else
+    the objective and the validation record; ``cpu_seconds`` counts all threads of the process,
+    ``seconds`` is the time on the clock, both over all parts of an interrupted run.
+    ``precision`` is the one that was trained in, ``"float32"`` or ``"bfloat16"``.
     """
 
-    network: nn.Module
+    network: Any
     rows: list[dict]
     cpu_seconds: float
     seconds: float = 0.0
@@ -125,7 +126,7 @@ class TrainResult:
     processes: int = 1
     precision: str = "float32"
 
-    def column(self, name: str) -> list[float | None]:
+    def column(self, name: str) -> list:
         """What was recorded under this name, such as ``"loss"``, from first to last."""
         return [row[name] for row in self.rows]
 

@@ -67,7 +67,7 @@ class BoundLoss(Objective):
         x, _ = examples
         return x, torch.randn(len(x), self.latents, generator=generator)
 
-    def __call__(self, network: nn.Module, inputs: Inputs) -> Tensor:
+    def __call__(self, network: VAE, inputs: Inputs) -> Tensor:
         x, noise = inputs
         mean, log_variance = network.encode(x)
         z = mean + (log_variance / 2).exp() * noise

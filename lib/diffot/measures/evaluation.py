@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -104,13 +105,14 @@ def map_errors(exact: ExactDenoiser, reference: Tensor, other: Tensor) -> MapErr
     ``exact`` tells the modes, numbered as in its mixture.
     """
     require_type(exact, ExactDenoiser, "exact", "an ExactDenoiser")
+    law: Any = exact.law  # a mixture
     for points, name in ((reference, "reference"), (other, "other")):
-        require_points(points, exact.law.dim, name)
+        require_points(points, law.dim, name)
     require_same_shape(reference, other, ("reference", "other"))
     require(len(reference) > 0, "reference is empty; expected at least one point")
     distance = (reference - other).norm(dim=1)
-    here, there = exact.law.mode(reference), exact.law.mode(other)
-    modes = len(exact.law.weights)
+    here, there = law.mode(reference), law.mode(other)
+    modes = len(law.weights)
     change = here.bincount(minlength=modes) - there.bincount(minlength=modes)
     most = int(change.abs().argmax())
     middle, same = quantile(distance), float((here == there).double().mean())

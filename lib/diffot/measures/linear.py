@@ -55,7 +55,8 @@ def residuals(x: Tensor, *regressors: Tensor) -> Tensor:
         Shape (n, *d), float64.
     """
     require(len(regressors) > 0, "there are no regressors; expected at least one")
-    require_sets(x=x, **{f"regressors[{k}]": r for k, r in enumerate(regressors)})
+    named = {f"regressors[{k}]": images for k, images in enumerate(regressors)}
+    require_sets(2, x=x, **named)
     shape = x.shape
     columns = [centered(images).flatten() for images in regressors]
     x = centered(x).flatten()

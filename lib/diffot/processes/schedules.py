@@ -21,6 +21,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -45,9 +46,17 @@ class Schedule(ABC):
     """
 
     name: str
-    parameters: dict
-    T: float
-    longest_path: int | None = None
+    if TYPE_CHECKING:  # read only: some classes keep these, others compute them
+
+        @property
+        def parameters(self) -> dict: ...
+        @property
+        def T(self) -> float: ...
+
+    @property
+    def longest_path(self) -> int | None:
+        """None: a path may have any number of steps."""
+        return None
 
     @abstractmethod
     def _levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,8 +158,8 @@ class Schedule(ABC):
             times.ndim == 1
             and len(times) >= 2
             and bool((times[1:] < times[:-1]).all())
-            and times[-1] >= 0
-            and times[0] <= self.T,
+            and bool(times[-1] >= 0)
+            and bool(times[0] <= self.T),
             f"steps are the times {times.tolist()!s:.60}, which form no path; expected at least "
             f"two strictly decreasing numbers between T = {self.T} and 0, or a whole number of "
             "steps",

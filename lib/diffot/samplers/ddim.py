@@ -82,7 +82,7 @@ def _ddim_states(
         added = max(here[1] ** 2 - (here[0] / there[0] * there[1]) ** 2, 0.0)
         fresh = eta * there[1] / here[1] * added**0.5
         x = step(x, denoiser.denoise(x, t), here, there, fresh)
-        if fresh > 0:
+        if fresh > 0 and generator is not None:
             x = x + fresh * noise_like(x, generator)
         yield x
 

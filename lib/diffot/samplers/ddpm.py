@@ -66,7 +66,7 @@ def ddpm(
     if steps is None:
         wanted = "a table, VariancePreserving, if no steps are given"
         require_type(denoiser.schedule, VariancePreserving, "the schedule", wanted)
-        steps = denoiser.schedule.T
+        steps = int(denoiser.schedule.T)
     times, levels = path(denoiser.schedule, steps)
     for i, ((alpha, sigma), (next_alpha, next_sigma)) in enumerate(zip(levels, levels[1:])):
         factor, kept = alpha / next_alpha, (next_sigma / sigma) ** 2
@@ -74,7 +74,7 @@ def ddpm(
         x_0, start = denoiser.denoise(x, times[i]), x
         x = next_alpha * beta / sigma**2 * x_0 + factor * kept * x
         if i + 2 < len(times):
-            spread = beta if variance == "beta" else beta * kept
+            spread: float | Tensor = beta if variance == "beta" else beta * kept
             if callable(variance):
                 error = _as_error(variance(start, times[i]), start)
                 spread = spread + (next_alpha * beta / sigma**2) ** 2 * error

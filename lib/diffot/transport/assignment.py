@@ -97,8 +97,10 @@ def optimal_assignment(
     pairs = _neighboring_pairs(_standardized(x).numpy(), _standardized(y).numpy(), guess.numpy())
     while True:
         rows, columns = np.divmod(pairs, n)
-        plan, prices = _emd(sparse.coo_matrix((costs[rows, columns], (rows, columns)), (n, n)))
-        cheaper = _cheaper_pairs(costs, *prices, pairs)
+        plan, (source, target) = _emd(
+            sparse.coo_matrix((costs[rows, columns], (rows, columns)), (n, n))
+        )
+        cheaper = _cheaper_pairs(costs, source, target, pairs)
         if not len(cheaper):
             return torch.from_numpy(_permutation(plan.tocsr()))
         pairs = np.union1d(pairs, cheaper)

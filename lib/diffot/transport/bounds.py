@@ -212,7 +212,7 @@ def _follow(y: np.ndarray, stream: Surface) -> np.ndarray:
 
     def velocity(_: float, flat: np.ndarray) -> np.ndarray:
         at = np.clip(flat.reshape(-1, 2), stream.low, stream.high)
-        value, slope, _ = stream.jet(at)
+        value, slope = stream.jet(at)[:2]
         field = np.stack([-(slope[:, 1] - at[:, 1] * value), slope[:, 0] - at[:, 0] * value], 1)
         return field.ravel()
 

@@ -70,14 +70,14 @@ class Edges:
 
 def edges_of(p: np.ndarray, w: np.ndarray) -> Edges:
     """The edges of all cells."""
-    starts, ends, cell, neighbor = [], [], [], []
+    starts, ends, cells, beyond = [], [], [], []
     for k, others in enumerate(_possible_neighbors(p, w)):
         corners, right = polygon(k, p, w, others)
         starts.append(corners)
         ends.append(np.roll(corners, -1, axis=0))
-        cell.append(np.full(len(corners), k))
-        neighbor.append(right)
-    start, end, cell, neighbor = map(np.concatenate, (starts, ends, cell, neighbor))
+        cells.append(np.full(len(corners), k))
+        beyond.append(right)
+    start, end, cell, neighbor = map(np.concatenate, (starts, ends, cells, beyond))
     long = (start != end).any(1)
     start, end, cell, neighbor = (a[long] for a in (start, end, cell, neighbor))
     along = (end - start) / np.linalg.norm(end - start, axis=1, keepdims=True)
@@ -107,7 +107,7 @@ def _possible_neighbors(p: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
     except QhullError:  # all in one plane: points on a circle or a line
         return everyone
     below = np.unique(hull.simplices[hull.equations[:, 2] < 0])
-    joined = [set() for _ in p]
+    joined: list[set[int]] = [set() for _ in p]
     for corners in hull.simplices.tolist():
         for k in corners:
             joined[k].update(corners)

@@ -78,7 +78,7 @@ def in_parts(function: TransportMap, x: Tensor, components: int) -> Tensor:
 def _line(mixture: GaussianMixture) -> tuple[Tensor, Tensor, Tensor]:
     """Log weights, means and standard deviations of a mixture with d = 1, each (1, K)."""
     spreads = mixture.covariances[:, 0, 0].sqrt()
-    return tuple(a[None] for a in (mixture.weights.log(), mixture.means[:, 0], spreads))
+    return mixture.weights.log()[None], mixture.means[:, 0][None], spreads[None]
 
 
 def _log_cdf(u: Tensor, log_weights: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Piece:
 
     def holds(self, u: np.ndarray) -> np.ndarray:
         """Which coordinates (B, 2) are in the box."""
-        return ((u >= self.surface.low) & (u <= self.surface.high)).all(1)
+        return np.all((u >= self.surface.low) & (u <= self.surface.high), axis=1)
 
     def clipped(self, u: np.ndarray) -> np.ndarray:
         """The nearest coordinates in the box, shape (B, 2)."""

@@ -169,11 +169,11 @@ def optimal_diagram(points: Tensor, masses: Tensor, tolerance: float = 1e-9) -> 
             others that its cell is lost in rounding.
     """
     require_points(points, 2, "points")
-    masses = _checked_masses(points, masses)
+    shares = _checked_masses(points, masses)
     tolerance = as_number(tolerance, "tolerance", above=0)
-    weights = _newton(_standard(points).numpy(), masses)
+    weights = _newton(_standard(points).numpy(), shares)
     diagram = _diagram(points, torch.from_numpy(weights))
-    error = float(np.abs(diagram.masses().numpy() - masses).max())
+    error = float(np.abs(diagram.masses().numpy() - shares).max())
     if error > tolerance:
         raise RuntimeError(
             f"cell masses are off by {error:.1e}, more than the tolerance {tolerance:.1e}; bring "
@@ -202,7 +202,7 @@ def approximate_diagram(
         generator: of the latents, ``batch`` of them in each of the ``steps``.
     """
     require_points(points, name="points")
-    masses = _checked_masses(points, masses)
+    shares = _checked_masses(points, masses)
     require_generator(generator)
     steps = as_whole_number(steps, "steps", least=1)
     batch = as_whole_number(batch, "batch", least=1)
@@ -213,21 +213,21 @@ def approximate_diagram(
         return torch.randn(shape, dtype=torch.float64, generator=generator).numpy()
 
     weights = solve_semidiscrete(
-        standard.numpy(), latents, masses, max_iter=steps, batch_size=batch
+        standard.numpy(), latents, shares, max_iter=steps, batch_size=batch
     )
     return _diagram(points, torch.from_numpy(weights))
 
 
 def _checked_masses(points: Tensor, masses: Tensor) -> np.ndarray:
-    masses = as_probabilities(masses, "masses").numpy()
+    shares = as_probabilities(masses, "masses").numpy()
     require(
-        len(masses) == len(points),
-        f"masses has {len(masses)} numbers for {len(points)} points; expected one for each",
+        len(shares) == len(points),
+        f"masses has {len(shares)} numbers for {len(points)} points; expected one for each",
     )
     require(
         len(torch.unique(points, dim=0)) == len(points), "two of the points coincide; merge them"
     )
-    return masses
+    return shares
 
 
 def _spread(points: Tensor) -> float:

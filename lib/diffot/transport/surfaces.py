@@ -93,7 +93,8 @@ class Surface:
         cell = np.clip(np.floor(place).astype(int), 0, self.cells - 1)
         inside = place - cell
         indices = [cell[:, k, None] + np.arange(DEGREE + 1) for k in (0, 1)]
-        return indices, *([_basis(inside[:, k], i) for i in range(most + 1)] for k in (0, 1))
+        along, across = ([_basis(inside[:, k], i) for i in range(most + 1)] for k in (0, 1))
+        return indices, along, across
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,195 @@
+"""Error per evaluation: how far samplers end from where the flow of the same denoiser leads.
+
+Exact denoisers of three laws in the plane, and a network of faces. Samplers of this book, of
+diffusers and of k-diffusion start from the same noise and may ask the denoiser equally often:
+each at the times that are usual for it, and all at the same times. Nothing is timed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks import peers
+from benchmarks.measuring import row
+from diffot import seeds
+from diffot.denoisers.denoiser import Denoiser
+from diffot.denoisers.exact import ExactDenoiser
+from diffot.denoisers.network import as_denoiser
+from diffot.flows.density import DensityFlow
+from diffot.flows.exact import ExactFlow
+from diffot.laws import densities, toy
+from diffot.laws.mixtures import GaussianMixture, thesis_mixture
+from diffot.laws.quadrature import NoisyDensity
+from diffot.learning import recipes, registry
+from diffot.samplers.ddim import ddim
+from diffot.samplers.higher_order import dpmpp_2m, heun, unipc
+
+TITLE = "Error per evaluation"
+BUDGETS = (5, 10, 20, 50, 100)
+THREADS = 1
+BLOCKS = 10  # of points, for the quartiles
+EQUAL = 1.01  # times the error of the best peer's best setting
+WHY = ""
+
+OURS = {"ddim": ddim, "dpmpp_2m": dpmpp_2m, "unipc": unipc, "heun": heun}
+DIFFUSERS = {
+    "DDIM": ("DDIMScheduler", {"clip_sample": False}),
+    "DPM++ 2M": ("DPMSolverMultistepScheduler", {}),
+    "DPM++ 3M": ("DPMSolverMultistepScheduler", {"solver_order": 3}),
+    "UniPC 2": ("UniPCMultistepScheduler", {}),
+    "UniPC 3": ("UniPCMultistepScheduler", {"solver_order": 3}),
+    "DEIS 2": ("DEISMultistepScheduler", {}),
+    "DEIS 3": ("DEISMultistepScheduler", {"solver_order": 3}),
+    "Heun": ("HeunDiscreteScheduler", {}),
+}
+K_DIFFUSION = ("euler", "heun", "dpm_2", "lms", "dpmpp_2m")
+TWICE = {"heun", "Heun", "dpm_2"}  # ask twice in each step but the last
+
+
+@dataclass(frozen=True)
+class Case:
+    """A denoiser, noise at time T, and where its flow takes the noise."""
+
+    name: str
+    denoiser: Denoiser
+    z: Tensor
+    ends: Tensor
+
+    def errors(self, run: Callable[[], Tensor]) -> Tensor:
+        """Distance of each point from its end, of images per value; infinite for a sampler that
+        leaves the numbers."""
+        try:
+            x = run()
+        except ValueError:  # a denoiser was asked about points that are not finite
+            x = self.ends * math.nan
+        off = (x - self.ends).double().flatten(1).nan_to_num(nan=math.inf)
+        return off.norm(dim=1) / (1 if x.ndim == 2 else off.shape[1] ** 0.5)
+
+
+def mixture_case(name: str, law: GaussianMixture, recipe: str, n: int) -> Case:
+    schedule = recipes.config(recipe).schedule
+    z = torch.randn(n, 2, generator=seeds.generator(0, name), dtype=torch.float64)
+    at_T = law.marginal(*(float(level) for level in schedule.levels(schedule.T)))
+    ends = ExactFlow(law, 1e-9).decode(ExactFlow(at_T, 1e-9).encode(z))
+    return Case(name, ExactDenoiser(law, schedule), z, ends)
+
+
+def density_case(name: str, n: int) -> Case:
+    schedule = recipes.config("Low2DASymMix").schedule
+    draws = seeds.generator(0, name)
+    law = densities.random_density("compact", draws)
+    noisy = NoisyDensity(law)
+    z = torch.randn(n, 2, generator=draws, dtype=torch.float64)
+    time = -float(schedule.alpha(schedule.T).log())
+    ends = DensityFlow(law, time, 1e-10).decode(z)
+
+    def clean(x: Tensor, t: float) -> Tensor:
+        return noisy.posterior_mean(x, *schedule.levels(t))
+
+    return Case(name, as_denoiser(clean, schedule, "x0"), z, ends)
+
+
+def image_case(name: str, n: int, steps: int) -> Case:
+    denoiser = registry.load("Faces32A")
+    z = torch.randn(n, 3, 32, 32, generator=seeds.generator(0, name))
+    return Case(name, denoiser, z, heun(denoiser, z, crowded(denoiser, steps)))
+
+
+def cases(tiny: bool) -> Iterator[Case]:
+    n, images, steps = (40, 2, 5) if tiny else (2000, 4, 500)
+    yield mixture_case("L.1b", thesis_mixture("Low2DASymMix"), "Low2DASymMix", n)
+    yield mixture_case("S-curve", toy.s_curve_mixture(100), "Low2DSCurve", n)
+    yield density_case("random density of K.1", n)
+    yield image_case("faces", images, steps)
+
+
+def crowded(denoiser: Denoiser, steps: int) -> list[float]:
+    """Times that crowd towards 0."""
+    return [denoiser.schedule.T * (i / steps) ** 2 for i in range(steps, -1, -1)]
+
+
+def grids(denoiser: Denoiser, steps: int) -> dict[str, list[float]]:
+    """The times at which all samplers are compared."""
+    ratios = peers.karras(denoiser, steps)[:-1].tolist()
+    return {
+        "equal steps": denoiser.schedule.timesteps(steps).tolist(),
+        "crowding steps": crowded(denoiser, steps),
+        "Karras": [*(peers.time_of(denoiser, ratio) for ratio in ratios), 0.0],
+    }
+
+
+def runs(case: Case, budget: int) -> Iterator[tuple[str, str, Callable[[], Tensor]]]:
+    """Whose, which and how, for so many evaluations."""
+    denoiser, z = case.denoiser, case.z
+
+    def steps(name: str) -> int:
+        return (budget + 1) // 2 if name in TWICE else budget
+
+    for name, sampler in OURS.items():
+        for grid, times in grids(denoiser, steps(name)).items():
+            yield "ours", f"{name}, {grid}", partial(sampler, denoiser, z, times)
+    for name, (kind, more) in DIFFUSERS.items():
+        n = steps(name)
+        settings = {"as it comes": {}}
+        if name != "DDIM":
+            settings["Karras sigmas"] = {"use_karras_sigmas": True}
+        for setting, options in settings.items():
+            scheduler = partial(peers.scheduler, kind, denoiser, **more, **options)
+            yield "diffusers", f"{name}, {setting}", partial(scheduled, scheduler, case, n)
+        for grid, times in grids(denoiser, n).items():
+            scheduler = partial(peers.scheduler, kind, denoiser, times, **more)
+            yield "diffusers", f"{name}, {grid}", partial(scheduled, scheduler, case, n)
+    for name in K_DIFFUSION:
+        for grid, times in grids(denoiser, steps(name)).items():
+            ratios = peers.noise_ratio(denoiser, torch.tensor(times))
+            yield (
+                "k-diffusion",
+                f"{name}, {grid}",
+                partial(peers.run_k_diffusion, name, denoiser, z, ratios),
+            )
+
+
+def scheduled(scheduler: Callable, case: Case, steps: int) -> Tensor:
+    return peers.run_scheduler(scheduler(), case.denoiser, case.z, steps)
+
+
+@torch.no_grad()
+def compare(case: Case, budget: int) -> tuple[dict, list[dict]]:
+    """The best of ours against the best of the peers', and the error of each."""
+    found = [(whose, name, case.errors(run)) for whose, name, run in runs(case, budget)]
+    listed = [
+        {"law": case.name, "evaluations": budget, "whose": whose, "sampler": name}
+        | {"error": float(errors.median())}
+        for whose, name, errors in found
+    ]
+
+    def best(ours: bool) -> tuple[str, str, Tensor]:
+        some = [entry for entry in found if (entry[0] == "ours") == ours]
+        return min(some, key=lambda entry: float(entry[2].median()))
+
+    (_, name, errors), (whose, other, others) = best(True), best(False)
+    blocks = min(BLOCKS, len(errors))
+    medians = [
+        [float(part.median()) for part in values.tensor_split(blocks)]
+        for values in (errors, others)
+    ]
+    compared = row(
+        f"{case.name}, {budget} evaluations: {name}",
+        *medians,
+        unit="distance",
+        against=f"{whose} {other}",
+        target=EQUAL,
+        why=WHY,
+    )
+    return compared, listed
+
+
+def measure(tiny: bool = False) -> list[dict]:
+    budgets = BUDGETS[:1] if tiny else BUDGETS
+    return [compare(case, budget)[0] for case in cases(tiny) for budget in budgets]

@@ -1,0 +1,193 @@
+"""The exact machinery: scores, maps, assignments and bounds, against the arithmetic in them and
+against other libraries, on one thread.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import ot
+import torch
+from torch import Tensor
+
+from benchmarks.measuring import in_turn, row, seconds
+from bookkit.sweeps import sweep
+from chapters.random_densities.visibility import (
+    BracketTask,
+    DensityTask,
+    measure_bracket,
+    measure_density,
+    random_gaussian_mixture,
+)
+from diffot import seeds
+from diffot.flows.exact import ExactFlow
+from diffot.laws.mixtures import GaussianMixture, equal_mixture, thesis_mixture
+from diffot.transport.assignment import optimal_assignment
+
+TITLE = "Exact machinery"
+THREADS = 1
+SIZES = ((4, 2), (64, 2), (400, 2), (16, 64), (64, 64))  # components, dimension
+ASKED = 150  # densities a minute
+
+WHY_SCORE = (
+    "In few dimensions the two products are small beside the exponentials, logarithms and "
+    "squares that a score needs for each component."
+)
+WHY_MAP = "What the solver adds are its stages' sums and the whitening of every point."
+WHY_ASSIGNMENT = "Costs of all pairs are computed and checked once more at the end."
+WHY_DENSITIES = "One process on one thread; a sweep uses every core."
+
+
+def measure(tiny: bool = False) -> list[dict]:
+    points, rounds, n = (100, 1, 50) if tiny else (4000, 7, 2000)
+    draws = seeds.generator(0, "benchmark of exact machinery")
+    with torch.no_grad():
+        return [
+            *(score(*size, points, rounds, draws) for size in SIZES[: 1 if tiny else None]),
+            *exact_map(points, rounds, draws),
+            *assignment(n, rounds, draws),
+            *random_densities(0 if tiny else 10),
+        ]
+
+
+def score(k: int, d: int, n: int, rounds: int, draws: torch.Generator) -> dict:
+    """Scores against their two products of matrices, points with axes and back."""
+    means = torch.randn(k, d, dtype=torch.float64, generator=draws)
+    law = equal_mixture(means.tolist(), 0.1)
+    x = torch.randn(n, d, dtype=torch.float64, generator=draws)
+    axes = torch.randn(k * d, d, dtype=torch.float64, generator=draws)
+    times = in_turn(
+        {"score": lambda: law.score(x, 0.8, 0.6), "products": lambda: x @ axes.mT @ axes}, rounds
+    )
+    return row(
+        f"score, {k} components in dimension {d}",
+        times["score"],
+        times["products"],
+        unit=f"s, {n} points",
+        against="its two matrix products",
+        target=2.0,
+        why=WHY_SCORE,
+    )
+
+
+class Counted(ExactFlow):
+    """Counts the points at which the drift is evaluated."""
+
+    evaluations = 0
+
+    def drift(self, alpha: float, x: np.ndarray) -> np.ndarray:
+        self.evaluations += x.shape[1]
+        return super().drift(alpha, x)
+
+
+def exact_map(n: int, rounds: int, draws: torch.Generator) -> list[dict]:
+    """The map against as many bare scores, and against torchdiffeq's solver of the same order."""
+    law = thesis_mixture("Low2DASymMix")
+    z = torch.randn(n, 2, dtype=torch.float64, generator=draws)
+    counted = Counted(law)
+    counted.decode(z)
+    calls = round(counted.evaluations / n)
+
+    def scores() -> None:
+        for _ in range(calls):
+            law.score(z, 0.8, 0.6)
+
+    ways = {"decode": partial(ExactFlow(law).decode, z), "scores": scores}
+    ways["torchdiffeq"] = partial(by_torchdiffeq, law, z)
+    times = in_turn(ways, rounds)
+    named = partial(row, unit=f"s, {n} points", why=WHY_MAP)
+    return [
+        named(
+            f"exact map of L.1b, tolerance 1e-12, {calls} evaluations a point",
+            times["decode"],
+            times["scores"],
+            against="as many bare scores",
+            target=2.0,
+        ),
+        named(
+            "exact map of L.1b",
+            times["decode"],
+            times["torchdiffeq"],
+            against="torchdiffeq, dopri8, tolerance 1e-8",
+            target=1.0,
+        ),
+    ]
+
+
+def by_torchdiffeq(law: GaussianMixture, z: Tensor) -> Tensor:
+    """The probability flow in time, from e^-8 of signal, at a tolerance ten thousand times
+    larger."""
+    from torchdiffeq import odeint
+
+    def velocity(t: Tensor, x: Tensor) -> Tensor:
+        alpha = float(torch.exp(-t))
+        return -x - law.score(x, alpha, (1 - alpha**2) ** 0.5)
+
+    times = torch.tensor([8.0, 0.0], dtype=torch.float64)
+    return odeint(velocity, z, times, method="dopri8", rtol=1e-8, atol=1e-8)[1]
+
+
+def assignment(n: int, rounds: int, draws: torch.Generator) -> list[dict]:
+    """Pairs that a map makes, as a guess, against solvers that have none."""
+    law = random_gaussian_mixture(2, draws)
+    x = torch.randn(n, 2, dtype=torch.float64, generator=draws)
+    y = ExactFlow(law, 1e-6).decode(x)
+    ways = {
+        "ours": lambda: optimal_assignment(x, y, guess=torch.arange(n)),
+        "ot.emd": lambda: ot.emd([], [], ot.dist(x.numpy(), y.numpy()), numItermax=10**7),
+        "ott-jax, Hungarian": by_ott(x, y),
+    }
+    times = in_turn(ways, max(rounds // 2, 1))
+    return [
+        row(
+            f"optimal assignment of {n} points from a map's pairs",
+            times["ours"],
+            times[peer],
+            unit="s",
+            against=peer,
+            target=1.0,
+            why=WHY_ASSIGNMENT,
+        )
+        for peer in ("ot.emd", "ott-jax, Hungarian")
+    ]
+
+
+def by_ott(x: Tensor, y: Tensor):
+    """In single precision, which is the peer's own."""
+    import jax
+    from ott.geometry.pointcloud import PointCloud
+    from ott.tools.unreg import hungarian
+
+    solve = jax.jit(lambda a, b: hungarian(PointCloud(a, b))[0])
+    ours, theirs = x.float().numpy(), y.float().numpy()
+    return lambda: jax.block_until_ready(solve(ours, theirs))
+
+
+def random_densities(count: int) -> list[dict]:
+    """The whole experiment of K.1, as a sweep, and the bounds of one density."""
+    if not count:
+        return []
+    tasks = [DensityTask("compact", i, seed=1) for i in range(count)]
+    whole = seconds(lambda: sweep(measure_density, tasks, progress=False)) / count
+    brackets = [
+        seconds(lambda i=i: measure_bracket(BracketTask("compact", i, 1))) for i in range(3)
+    ]
+    return [
+        row(
+            "experiment of K.1 on all cores, a density",
+            [whole],
+            [60 / ASKED],
+            unit="s",
+            against=f"{ASKED} densities a minute",
+            target=1.0,
+            why=WHY_DENSITIES,
+        ),
+        row(
+            "bounds from both sides, a density",
+            brackets,
+            [60.0] * len(brackets),
+            unit="s",
+            against="a minute",
+        ),
+    ]

@@ -1,0 +1,145 @@
+"""Rows of the benchmarks, and times taken in turn."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+PEERS = (
+    "diffusers",
+    "k-diffusion",
+    "smalldiffusion",
+    "azula",
+    "torchcfm",
+    "denoising-diffusion-pytorch",
+    "POT",
+    "ott-jax",
+    "geomloss",
+    "torchdiffeq",
+    "zuko",
+)
+
+
+def row(
+    name: str,
+    ours: Sequence[float],
+    peer: Sequence[float],
+    *,
+    unit: str,
+    against: str,
+    target: float | None = None,
+    why: str = "",
+) -> dict:
+    """A comparison of two costs, each measured several times, the i-th of both together.
+
+    Args:
+        target: the greatest ratio, ours to the peer's, that is aimed at; if there is none, the
+            row says how things are.
+        why: what is known about the reason, kept if the target is missed.
+    """
+    ratios = [a / b for a, b in zip(ours, peer)]
+    ratio = statistics.median(ratios)
+    met = None if target is None else ratio <= target
+    return {
+        "name": name,
+        "against": against,
+        "unit": unit,
+        "ours": rounded(statistics.median(ours)),
+        "peer": rounded(statistics.median(peer)),
+        "ratio": rounded(ratio),
+        "quartiles": [rounded(value) for value in quartiles(ratios)],
+        "target": target,
+        "met": met,
+        "why": why if met is False else "",
+    }
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    if len(values) == 1:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, high
+
+
+def rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def in_turn(functions: Mapping[Any, Callable[[], object]], rounds: int) -> dict[Any, list[float]]:
+    """Seconds of each function, called in turn after one call that is not counted, so that a
+    change in the speed of the machine falls on all."""
+    for function in functions.values():
+        function()
+    times: dict[Any, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(seconds(function))
+    return times
+
+
+def seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def fitted_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """The slope of log cost over log size, by least squares."""
+    x = torch.tensor([sizes, costs], dtype=torch.float64).log()
+    x = x - x.mean(1, keepdim=True)
+    return float((x[0] * x[1]).sum() / x[0].square().sum())
+
+
+def machine() -> dict:
+    """What the benchmarks run on."""
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "memory_GB": round(psutil.virtual_memory().total / 1e9, 1),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def processor() -> str:
+    cards = Path("/proc/cpuinfo")
+    for line in cards.read_text().splitlines() if cards.exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str | None]:
+    """Of the peers; None for those that are not installed."""
+    return {name: installed(name) for name in PEERS}
+
+
+def installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def show(title: str, rows: Sequence[dict]) -> None:
+    """Print a table of rows."""
+    print(f"\n{title}")
+    width = max(len(r["name"]) for r in rows)
+    for r in rows:
+        low, high = r["quartiles"]
+        told = {True: "met", False: "MISSED", None: ""}[r["met"]]
+        target = "" if r["target"] is None else f"at most {r['target']:g}"
+        print(
+            f"  {r['name']:{width}}  {r['ours']:9.4g} {r['peer']:9.4g} {r['unit']:12} "
+            f"{r['ratio']:7.3f} ({low:.3f}, {high:.3f})  {target:14} {told:7} {r['against']}"
+        )
