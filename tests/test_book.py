@@ -34,7 +34,7 @@ def test_mathematics_is_drawn_by_the_copy_in_the_book(built):
 
 def test_every_claim_and_verdict_is_on_the_page(built):
     text = BeautifulSoup((built / "book" / "claims.html").read_text(), "html.parser").text
-    for path in paths.RESULTS.glob("*.json"):
+    for path in paths.RESULTS.glob("*_*.json"):
         record = json.loads(path.read_text())
         for name, claim in record["claims"].items():
             shown = claim_text(claim)

@@ -50,7 +50,7 @@ def _fill(app: Sphinx, docname: str, source: list[str]) -> None:
     }
     for mark, writer in writers.items():
         if mark in source[0]:
-            files = sorted(RESULTS.glob("*.json"))
+            files = sorted(RESULTS.glob("*_*.json"))
             for path in [HYPOTHESES, SEEDS, *files]:
                 app.env.note_dependency(str(path))
             results = [json.loads(path.read_text()) for path in files]
@@ -60,7 +60,7 @@ def _fill(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def _publish(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
-        records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+        records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*_*.json"))]
         Path(app.outdir, "_static", "claims.json").write_text(json.dumps(records, indent=1))
 
 

@@ -46,7 +46,7 @@ class ClaimRole(SphinxRole):
     """The value of a claim, with its uncertainty."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        for path in sorted(RESULTS.glob("*.json")):
+        for path in sorted(RESULTS.glob("*_*.json")):
             claims = json.loads(path.read_text(encoding="utf-8"))["claims"]
             if self.text in claims:
                 self.env.note_dependency(str(path))

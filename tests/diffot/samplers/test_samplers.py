@@ -325,7 +325,9 @@ def test_a_refused_call_asks_the_denoiser_nothing(schedule):
         ddim(as_denoiser(never, schedule), normal(3), 10, eta=0.5)
 
 
-@pytest.mark.parametrize("name", ["ddim", "heun", "dpm_solver", "unipc", "invert", "ddpm", "hold"])
+@pytest.mark.parametrize(
+    "name", ["ddim", "heun", "dpm_solver", "unipc", "invert", "ddpm", "hold"]
+)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_many_steps_in_half_precision_end_where_those_in_full_do(oblique, schedule, name, dtype):
     """A step of a thousand is less than half precision resolves; the end is rounded once."""
