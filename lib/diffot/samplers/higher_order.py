@@ -87,8 +87,8 @@ def unipc(denoiser: Denoiser, x_T: Tensor, steps: int | Sequence[float] = 30) ->
     The predictor is a step of :func:`dpmpp_2m`. What the denoiser says at its end is then also
     used to take the same step again, with the parabola in :math:`\lambda` through the denoised
     points :math:`\hat x_0` at the last three times in the place of one point (Zhao et al. 2023,
-    algorithms 1 and 2, with :math:`B(h) = e^h - 1`). Its mean over the step, for s from 0 at the
-    start to 1 at the end, is taken with the weights of the flow,
+    algorithm 1 and algorithm 2, with :math:`B(h) = e^h - 1`). Its mean over the step, for s from
+    0 at the start to 1 at the end, is taken with the weights of the flow,
 
     .. math:: \frac{\int_0^1 e^{h s} P(s) \, ds}{\int_0^1 e^{h s} \, ds},
               \qquad P(s) = \hat x_0(\lambda_i + s h).
