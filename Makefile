@@ -24,7 +24,8 @@ help:
 	@echo "                          RESUME=1 to continue an interrupted training,"
 	@echo "                          PRECISION=float32 or bfloat16 to force it]"
 	@echo "make table                renew the table of modules in CONTRIBUTING"
-	@echo "make bench                measure speed"
+	@echo "make bench                compare with other libraries, for the page on benchmarks; goes on"
+	@echo "                          where it was interrupted [TOPICS=\"errors ...\" or AGAIN=1]"
 	@echo "make lint                 check the style of code and notebooks, what imports what, and types"
 	@echo "make clean                remove what was built; the virtual environment stays"
 
@@ -77,8 +78,17 @@ train: .venv/.installed
 table: .venv/.installed
 	$(BIN)/python -m bookkit table
 
-bench: .venv/.installed
-	@for file in benchmarks/*.py; do $(BIN)/python $$file; done
+# The peers beside everything in .venv, without what they would pull in.
+.venv-bench/.installed: .venv/.installed benchmarks/requirements.txt
+	$(BIN)/python -m venv .venv-bench
+	@here="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+		there="$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+		echo "import site; site.addsitedir('$$here')" > "$$there/main.pth"
+	.venv-bench/bin/pip install --quiet --no-deps -r benchmarks/requirements.txt
+	@touch $@
+
+bench: .venv-bench/.installed
+	.venv-bench/bin/python -m benchmarks $(TOPICS) $(if $(AGAIN),--again)
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -35,7 +35,10 @@ BUDGETS = (5, 10, 20, 50, 100)
 THREADS = 1
 BLOCKS = 10  # of points, for the quartiles
 EQUAL = 1.01  # times the error of the best peer's best setting
-WHY = ""
+WHY = (
+    "Ours are of second order at most. The peers' UniPC of third order gains from about twenty "
+    "evaluations on, and DEIS of third order at ten."
+)
 
 OURS = {"ddim": ddim, "dpmpp_2m": dpmpp_2m, "unipc": unipc, "heun": heun}
 DIFFUSERS = {
@@ -102,10 +105,10 @@ def image_case(name: str, n: int, steps: int) -> Case:
 
 
 def cases(tiny: bool) -> Iterator[Case]:
-    n, images, steps = (40, 2, 5) if tiny else (2000, 4, 500)
+    n, few, images, steps = (40, 40, 2, 5) if tiny else (2000, 500, 4, 500)
     yield mixture_case("L.1b", thesis_mixture("Low2DASymMix"), "Low2DASymMix", n)
     yield mixture_case("S-curve", toy.s_curve_mixture(100), "Low2DSCurve", n)
-    yield density_case("random density of K.1", n)
+    yield density_case("random density of K.1", few)  # quadrature takes its time
     yield image_case("faces", images, steps)
 
 

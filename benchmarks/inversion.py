@@ -26,8 +26,8 @@ BLOCKS = 10  # of points, for the quartiles
 HALF = 0.5  # of the peer's distance
 PLANE = ("Low2DUnimodal", "Low2DBimodal", "Low2DSymMix", "Low2DASymMix", "Low2DSCurve")
 WHY = (
-    "Where the law of x_t hardly changes, a step up that asks at its own end loses little, and "
-    "ours asks at its start."
+    "Where the law of x_t hardly changes, as for centered data of about unit variance, a step up "
+    "that asks for the noise at its end loses little, and ours asks at its start."
 )
 
 

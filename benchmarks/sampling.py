@@ -24,8 +24,8 @@ TITLE = "DDIM over bare network calls"
 THREADS = 1
 STEPS = 50
 WHY = (
-    "A step takes the arithmetic of the points in double the network's passes over memory, "
-    "which is a tenth of so small a network."
+    "Levels, coefficients and checks of a step are some forty operations on tensors of one "
+    "number each, 0.15 ms in all, whatever the network costs."
 )
 
 

@@ -120,7 +120,7 @@ def compared_text(records: Records) -> str:
         both = [judgement(name, results) for results in (others, on_photographs)]
         if all(both):
             cells = [f"**{verdict}**: {because}" for verdict, because in both]
-            said = f"[{name}](claims.md{_link(name)})"
+            said = f"[{name}]({_link(name)})"
             rows.append(f"| {said} | {entry['text']} | {' | '.join(cells)} |")
     return "\n".join(rows)
 

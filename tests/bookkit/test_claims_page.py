@@ -129,7 +129,7 @@ def test_verdicts_on_photographs_stand_beside_the_others(records):
     *_, line = page.compared_text(more).splitlines()
     cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
     assert cells == [
-        "[Hypothesis 1](claims.md#hypothesis-1)",
+        "[Hypothesis 1](#hypothesis-1)",
         "Near goes to near.",
         "**holds approximately**: nearly all",
         "**holds**: faces",
