@@ -120,6 +120,7 @@ def compared_text(records: Records) -> str:
         both = [judgement(name, results) for results in (others, on_photographs)]
         if all(both):
             cells = [f"**{verdict}**: {because}" for verdict, because in both]
+            cells[1] = cells[1].replace(": photographs: ", ": ")  # said for the page of claims
             said = f"[{name}]({_link(name)})"
             rows.append(f"| {said} | {entry['text']} | {' | '.join(cells)} |")
     return "\n".join(rows)

@@ -18,6 +18,7 @@ from bookkit.paths import RESULTS
 
 _CLAIM = re.compile(r"(\w+\.[\w.]+): (.*?)(?:, n = ([\d,]+))?  \[claimed: (.*)\]")
 _ROWS = re.compile(r"\w+: .*\brows\b.*")
+_END = re.compile(r"\d+ of \d+ claims hold; recorded in \w+\.json")
 _HEAD = ("What was measured", "Value", "Of how many", "Bounds")
 
 
@@ -51,16 +52,17 @@ def split(printed: str, says: dict[str, str]) -> tuple[str, str]:
     """
     lines = printed.strip().splitlines()
     claims = [match.groups(default="") for match in map(_CLAIM.fullmatch, lines) if match]
-    rows = [line for line in lines if _ROWS.fullmatch(line)]
-    rest = [line for line in lines if not (_CLAIM.fullmatch(line) or _ROWS.fullmatch(line))]
-    if not claims and not rows:
+    notes = [line for line in lines if _ROWS.fullmatch(line) or _END.fullmatch(line)]
+    rest = [line for line in lines if line not in notes and not _CLAIM.fullmatch(line)]
+    parts = [_table(claims, says)] if claims else []
+    parts += [f"<p>{escape(line)}</p>" for line in notes]
+    if not parts:
         return "", "\n".join(rest)
+    if len(parts) == 1 and not claims:
+        return f'<div class="record">{parts[0]}</div>', "\n".join(rest)
     number = {0: "Tables that were read", 1: "1 claim"}.get(len(claims), f"{len(claims)} claims")
-    parts = [f'<details class="record"><summary>{number}</summary>']
-    if claims:
-        parts.append(_table(claims, says))
-    parts += [f"<p>{escape(line)}</p>" for line in rows]
-    return "".join([*parts, "</details>"]), "\n".join(rest)
+    head = f'<details class="record"><summary>{number}</summary>'
+    return "".join([head, *parts, "</details>"]), "\n".join(rest)
 
 
 def _table(claims: list[tuple[str, ...]], says: dict[str, str]) -> str:

@@ -38,12 +38,18 @@ def test_claims_are_a_table_with_their_sentences():
 
 def test_one_claim_and_none():
     assert "<summary>1 claim<" in folded.split("X1.at_0.5: 1  [claimed: at least 1]", {})[0]
-    assert "<summary>Tables that were read<" in folded.split("X1_rows: 27 rows\n", {})[0]
+    two = "X1_rows: 27 rows\nX1_others: 3 rows\n"
+    assert "<summary>Tables that were read<" in folded.split(two, {})[0]
+
+
+def test_a_line_alone_is_not_folded():
+    for line in ("X1_rows: 27 rows", "38 of 38 claims hold; recorded in X1.json"):
+        html, rest = folded.split(line + "\n", {})
+        assert html == f'<div class="record"><p>{line}</p></div>' and not rest
 
 
 def test_other_lines_stay_as_they_are():
-    last = "38 of 38 claims hold; recorded in X1.json"
-    assert folded.split(last + "\n", {}) == ("", last)
+    assert folded.split("step 3 of 10\n", {}) == ("", "step 3 of 10")
     html, rest = folded.split(PRINTED + "step 3 of 10\n", {})
     assert len(cells(html)) == 2 and rest == "step 3 of 10"
     assert folded.split("", {}) == ("", "")

@@ -36,6 +36,7 @@ NETWORK = {
     "frequencies": 4,
 }  # fmt: skip
 STEPS, PIXEL_STEPS = 50, 20  # of DDIM
+FACES = recipes.config(CODER).data["n"]  # that the autoencoder is trained on
 BATCH = 250  # images at a time where nothing is learned
 WAYS = ("real", "restored", "prior", "Gaussian", "diffusion", "pixels")
 
@@ -126,9 +127,10 @@ def sampled(mean: Tensor, deviation: Tensor, draws: torch.Generator) -> Tensor:
 
 
 @cache
-def training_codes() -> tuple[Tensor, Tensor]:
-    """What the encoder says of the faces that it was trained on."""
-    return encode(datasets.load_images(recipes.config(CODER).data).images)
+def training_codes(faces: int = FACES) -> tuple[Tensor, Tensor]:
+    """What the encoder says of the first faces that it was trained on."""
+    data = {**recipes.config(CODER).data, "n": faces}
+    return encode(datasets.load_images(data).images)
 
 
 def gaussian_of(codes: Tensor) -> MultivariateNormal:
@@ -152,9 +154,9 @@ def draw_codes(task: WayTask) -> Tensor:
 
 
 @cache
-def trained(iterations: int, seed: int) -> NetworkDenoiser:
-    """A denoiser of codes. They are drawn anew for every batch."""
-    mean, deviation = training_codes()
+def trained(iterations: int, seed: int, faces: int = FACES) -> NetworkDenoiser:
+    """A denoiser of the codes of so many faces. They are drawn anew for every batch."""
+    mean, deviation = training_codes(faces)
 
     def draw(n: int, draws: torch.Generator) -> Tensor:
         chosen = torch.randint(len(mean), (n,), generator=draws)
@@ -202,3 +204,40 @@ def least_cost(codes: Tensor) -> Estimate:
         return ((sample.mean(0) ** 2).sum() + ((deviations - 1) ** 2).sum()) / sample.shape[1]
 
     return jackknife(cost_of, codes.double().numpy())
+
+
+@dataclass(frozen=True)
+class CostTask:
+    """What the flow of codes costs, by one training.
+
+    Attributes:
+        weights: the hashes of the networks.
+        iterations: of the training of the diffusion.
+        n: latents, at least 10. seed: of everything drawn.
+    """
+
+    weights: str
+    iterations: int
+    n: int
+    seed: int = 0
+
+    def __post_init__(self):
+        checkpoints.require_hashes(self.weights, CODER, PIXELS)
+        measured.set_whole_numbers(self, iterations=1, n=GROUPS, seed=0)
+
+
+def measure_cost(task: CostTask) -> dict[str, float]:
+    """``cost`` of the flow; ``least``, what any map to a law with the mean and covariance of the
+    faces' codes costs at least, and ``drawn``, the same for the codes that the flow makes. Each
+    with its error."""
+    require_type(task, CostTask, "task", "a CostTask")
+    draws = generator(task.seed, "cost of the flow of codes")
+    z = torch.randn(task.n, LATENTS, generator=draws)
+    denoiser = trained(task.iterations, task.seed)
+    with torch.no_grad():
+        codes = ddim(denoiser, z, STEPS)
+    return (
+        columns("cost", cost(z, codes))
+        | columns("least", least_cost(sampled(*training_codes(), draws)))
+        | columns("drawn", least_cost(codes))
+    )

@@ -14,7 +14,7 @@ def errors_against_evaluations(
     ax: Axes, evaluations: Sequence[int], lines: Mapping[str, Sequence[float]]
 ) -> None:
     """Errors of samplers against the number of network evaluations, both logarithmic."""
-    styles = zip((EXACT, PALETTE[9], PALETTE[3], PALETTE[2], PALETTE[5]), "osDv^")
+    styles = zip((EXACT, PALETTE[9], PALETTE[3], PALETTE[2], PALETTE[4], PALETTE[5]), "osDvP^")
     for (name, errors), (color, marker) in zip(lines.items(), styles):
         ax.plot(evaluations, errors, color=color, marker=marker, label=name)
     ax.set(xscale="log", yscale="log")

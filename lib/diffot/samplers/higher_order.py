@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
 
 from diffot.denoisers.denoiser import Denoiser
+from diffot.errors import as_whole_number
+from diffot.samplers.ddim import invert
 from diffot.samplers.steps import Level, as_start, path, step
 
 Seen = tuple[float, Tensor]  # lambda and the denoised points at a time
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
 
 
 def heun(denoiser: Denoiser, x_T: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
@@ -77,66 +81,105 @@ def dpmpp_2m(denoiser: Denoiser, x_T: Tensor, steps: int | Sequence[float] = 30)
     seen: list[Seen] = []
     for t, here, there in zip(times, levels, levels[1:]):
         seen = [*seen[-1:], (_log_snr(here), denoiser.denoise(x, t))]
-        x = step(x, _halfway(seen, there), here, there)
+        x = step(x, _ahead(seen, there), here, there)
     return x.to(x_T.dtype)
 
 
-def unipc(denoiser: Denoiser, x_T: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
-    r"""UniPC of second order, a predictor and a corrector with one evaluation in each step.
+def unipc(
+    denoiser: Denoiser, x_T: Tensor, steps: int | Sequence[float] = 30, order: int = 2
+) -> Tensor:
+    r"""UniPC, a predictor and a corrector with one evaluation in each step.
 
-    The predictor is a step of :func:`dpmpp_2m`. What the denoiser says at its end is then also
-    used to take the same step again, with the parabola in :math:`\lambda` through the denoised
-    points :math:`\hat x_0` at the last three times in the place of one point (Zhao et al. 2023,
-    algorithm 1 and algorithm 2, with :math:`B(h) = e^h - 1`). Its mean over the step, for s from
-    0 at the start to 1 at the end, is taken with the weights of the flow,
+    The predictor takes a step with denoised points :math:`\hat x_0` that are extrapolated over it
+    from the last ``order`` times: a step of :func:`dpmpp_2m` for two of them. What the denoiser
+    says at its end is then also used to take the same step again, with the polynomial through
+    these points and that one (Zhao et al. 2023, algorithm 1 and algorithm 2, with
+    :math:`B(h) = e^h - 1`). The mean of such a polynomial P over the step, for s from 0 at its
+    start to 1 at its end, is taken with the weights of the flow,
 
     .. math:: \frac{\int_0^1 e^{h s} P(s) \, ds}{\int_0^1 e^{h s} \, ds},
-              \qquad P(s) = \hat x_0(\lambda_i + s h).
+              \qquad P(s) = \hat x_0(\lambda_i + s h),
 
-    In the first step, which has two points only, it is their mean. The last step, to time 0, is
-    DDIM, without a correction, as is one from no data at all.
+    but for the predictor from two points, which is :func:`dpmpp_2m`'s, and the corrector of a
+    step from one, which takes the mean of its ends. Toward a last step to time 0 the order
+    falls to 1: that step is DDIM without a correction, as is one from no data at all.
 
-    Arguments, result and errors are those of :func:`heun`.
+    Args:
+        denoiser, x_T, steps: as for :func:`heun`.
+        order: 2 or 3. On smooth laws 3 is more accurate from some twenty steps on.
+
+    Returns and raises what :func:`heun` does; also ``ValueError`` for another order.
     """
+    order = as_whole_number(order, "order", least=2, most=3)
     start = x = as_start(denoiser, x_T)
     times, levels = path(denoiser.schedule, steps)
     seen: list[Seen] = []
+    used = 0  # points that the last step was predicted from
     for i, (here, there) in enumerate(zip(levels, levels[1:])):
-        seen = [*seen[-2:], (_log_snr(here), denoiser.denoise(x, times[i]))]
-        if i > 0 and levels[i - 1][0] > 0:
-            x = step(start, _over_step(seen), levels[i - 1], here)
-        start, x = x, step(x, _halfway(seen, there), here, there)
+        seen = [*seen[-order:], (_log_snr(here), denoiser.denoise(x, times[i]))]
+        if i > 0 and levels[i - 1][0] == 0:
+            seen = seen[-1:]
+        elif i > 0:
+            x = step(start, _over_step(seen[-used - 1 :]), levels[i - 1], here)
+        left = len(levels) - 1 - i if levels[-1][1] == 0 else order
+        used = min(order, len(seen), left)
+        start, x = x, step(x, _ahead(seen[-used:], there), here, there)
     return x.to(x_T.dtype)
 
 
-def _halfway(seen: Sequence[Seen], there: Level) -> Tensor:
-    """The denoised point, extrapolated to the middle of the next step; the last one where there
-    is one alone, or the step is infinite."""
+def invert_2m(denoiser: Denoiser, x_0: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
+    r"""From data to latents with the steps of :func:`dpmpp_2m`, taken upwards.
+
+    The first step is that of :func:`~diffot.samplers.ddim.invert`, as there is no noise to
+    predict at time 0. There and back with :func:`dpmpp_2m`, on times that crowd towards 0, comes
+    closer to where it began than :func:`~diffot.samplers.ddim.invert` and
+    :func:`~diffot.samplers.ddim.ddim` do, for as many evaluations.
+
+    Arguments, result and errors are those of :func:`~diffot.samplers.ddim.invert`.
+    """
+    x = as_start(denoiser, x_0, "x_0")
+    times, levels = path(denoiser.schedule, steps, backwards=True)
+    if times[0] == 0:
+        x = invert(denoiser, x, [times[1], 0])
+        times, levels = times[1:], levels[1:]
+    seen: list[Seen] = []
+    for t, here, there in zip(times, levels, levels[1:]):
+        seen = [*seen[-1:], (_log_snr(here), denoiser.denoise(x, t))]
+        x = step(x, _ahead(seen, there), here, there)
+    return x.to(x_0.dtype)
+
+
+def _ahead(seen: Sequence[Seen], there: Level) -> Tensor:
+    """The denoised point over the next step, by one to three of the last; the very last one if
+    the step is infinite."""
     now, x_0 = seen[-1]
     h = _log_snr(there) - now
-    if len(seen) == 1 or h == math.inf:
+    if len(seen) == 1 or math.isinf(h):
         return x_0
-    before, previous = seen[-2]
-    return x_0 + h / (2 * (now - before)) * (x_0 - previous)
+    if len(seen) == 2:
+        before, previous = seen[0]
+        return x_0 + h / (2 * (now - before)) * (x_0 - previous)
+    return _mean(seen, now, h)
 
 
 def _over_step(seen: Sequence[Seen]) -> Tensor:
-    """The mean of the denoised point over the step between the last two times; see
-    :func:`unipc`."""
+    """The mean of the denoised point over the step between the last two times."""
     (before, x_0), (now, end) = seen[-2:]
-    h, rise = now - before, end - x_0
-    if len(seen) == 2:
-        return x_0 + rise / 2
-    earlier, previous = seen[0]
-    r = (before - earlier) / h
-    curve = (rise - (x_0 - previous) / r) / (1 + r)
-    if h < 0.01:  # where the formulas below lose digits
-        mean, square = 1 / 2 + h / 12, 1 / 3 + h / 12
-    else:
-        end_weight = -1 / math.expm1(-h)
-        mean = end_weight - 1 / h
-        square = end_weight - 2 * mean / h
-    return x_0 + mean * rise + (square - mean) * curve
+    return (x_0 + end) / 2 if len(seen) == 2 else _mean(seen, before, now - before)
+
+
+def _mean(seen: Sequence[Seen], start: float, h: float) -> Tensor:
+    """The mean over a step of the polynomial through the points; see :func:`unipc`."""
+    nodes = [(place - start) / h for place, _ in seen]
+    powers = np.arange(len(seen))[:, None]
+    s = (_NODES + 1) / 2
+    density = _WEIGHTS * np.exp(h * (s - 1))
+    moments = (density * s**powers).sum(1) / density.sum()
+    weights = np.linalg.solve(np.array(nodes) ** powers, moments)
+    mean = seen[0][1] * weights[0]
+    for weight, (_, x_0) in zip(weights[1:], seen[1:]):
+        mean = mean + weight * x_0
+    return mean
 
 
 def _log_snr(level: Level) -> float:
