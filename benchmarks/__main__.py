@@ -22,7 +22,7 @@ from benchmarks import measuring
 from bookkit.paths import RESULTS
 from diffot.files import write_whole
 
-TOPICS = ("sampling", "errors", "inversion", "exact", "scaling", "training")
+TOPICS = ("sampling", "errors", "inversion", "exact", "scaling", "training", "book")
 KEPT = RESULTS / "benchmarks.json"
 
 

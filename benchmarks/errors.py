@@ -28,7 +28,7 @@ from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.laws.quadrature import NoisyDensity
 from diffot.learning import recipes, registry
 from diffot.samplers.ddim import ddim
-from diffot.samplers.higher_order import dpmpp_2m, heun, unipc
+from diffot.samplers.higher_order import deis, dpmpp_2m, heun, unipc
 
 TITLE = "Error per evaluation"
 BUDGETS = (5, 10, 20, 50, 100)
@@ -40,7 +40,14 @@ WHY = (
     "evaluations on, and DEIS of third order at ten."
 )
 
-OURS = {"ddim": ddim, "dpmpp_2m": dpmpp_2m, "unipc": unipc, "heun": heun}
+OURS = {
+    "ddim": ddim,
+    "dpmpp_2m": dpmpp_2m,
+    "unipc 2": unipc,
+    "unipc 3": partial(unipc, order=3),
+    "deis": deis,
+    "heun": heun,
+}
 DIFFUSERS = {
     "DDIM": ("DDIMScheduler", {"clip_sample": False}),
     "DPM++ 2M": ("DPMSolverMultistepScheduler", {}),

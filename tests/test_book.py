@@ -41,7 +41,8 @@ def test_every_claim_and_verdict_is_on_the_page(built):
             assert name in text and shown["value"] in text and shown["bound"] in text
         for hypothesis, judged in record["verdicts"].items():
             reason = judged["because"].lower()  # sentences begin with a capital there
-            assert f"{hypothesis}: " in text and reason in text.replace("’", "'").lower()
+            assert hypothesis in text and f"{judged['verdict']} (" in text
+            assert reason in text.replace("’", "'").lower()
     assert f"the whole interval is at {HOLDS:g} or above" in text
 
 

@@ -19,9 +19,12 @@ from sphinx.application import Sphinx
 
 from bookkit import survey, verdicts
 from bookkit.claims import ERRORLESS, claim_text, number_text
-from bookkit.paths import HYPOTHESES, RESULTS, SEEDS
+from bookkit.paths import HYPOTHESES, NOTEBOOKS, RESULTS, SEEDS
 
 BY_HAND = " (judged by hand)"
+#: What chapters are about, by the beginnings of their names; all others are about points.
+KINDS = {"drawn images": ("H", "T", "V2", "G2"), "photographs": ("P",)}
+POINTS = "points"
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,41 @@ def _publish(app: Sphinx, error: Exception | None) -> None:
         Path(app.outdir, "_static", "claims.json").write_text(json.dumps(records, indent=1))
 
 
-def judgement(hypothesis: str, results: list[dict]) -> tuple[str, str] | None:
-    """The verdict that all claims on a hypothesis add up to, in whichever notebook, and why, in
-    the words of the notebooks that judge it; None if no claim bears on it."""
-    bearing = [
-        claim["verdict"]
-        for result in results
-        for claim in result["claims"].values()
-        if claim["hypothesis"] == hypothesis
-    ]
-    if not bearing:
-        return None
-    said = [r["verdicts"][hypothesis]["because"] for r in results if hypothesis in r["verdicts"]]
-    return verdicts.overall(bearing), "; ".join(said)
+def kind(notebook: str) -> str:
+    """What a chapter is about, by the letter of its name."""
+    return next((what for what, names in KINDS.items() if notebook.startswith(names)), POINTS)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the claims of one chapter on a hypothesis add up to."""
+
+    notebook: str
+    verdict: str
+    because: str
+
+    @property
+    def line(self) -> str:
+        """The verdict, where it was found, and why."""
+        return f"**{self.verdict}** ({_chapter(self.notebook)}): {self.because}"
+
+
+def judgements(hypothesis: str, results: list[dict]) -> dict[str, list[Judgement]]:
+    """By kind of data, what each chapter found, judged by its claims, in its own words."""
+    found: dict[str, list[Judgement]] = {}
+    for result in results:
+        claims = result["claims"].values()
+        bearing = [claim["verdict"] for claim in claims if claim["hypothesis"] == hypothesis]
+        if bearing:
+            name, because = result["notebook"], result["verdicts"][hypothesis]["because"]
+            judged = Judgement(name, verdicts.overall(bearing), because)
+            found.setdefault(kind(name), []).append(judged)
+    return {what: found[what] for what in (POINTS, *KINDS) if what in found}
+
+
+def weakest(judged: list[Judgement]) -> str:
+    """The verdict of chapters on the same kind of data."""
+    return verdicts.overall([each.verdict for each in judged])
 
 
 def _link(name: str) -> str:
@@ -88,41 +113,44 @@ def _source(entry: dict) -> str:
 
 
 def verdicts_text(records: Records) -> str:
-    """One row for each hypothesis, with its verdict."""
-    rows = ["| | What is said | Verdict |", "|---|---|---|"]
+    """One row for each hypothesis, with its verdicts."""
+    rows = ["| | What is said | Verdicts |", "|---|---|---|"]
     for name, entry in records.hypotheses.items():
-        judged, verdict = judgement(name, records.results), "not tested yet"
-        if judged:
-            verdict = f"[**{judged[0]}**]({_link(name)}): {judged[1]}"
-        rows.append(f"| {name} ({_source(entry)}) | {entry['text']} | {verdict} |")
+        found = judgements(name, records.results)
+        told = [f"**{weakest(judged)}** on {what}" for what, judged in found.items()]
+        label = f"[{name}]({_link(name)})" if found else name
+        said = f"{entry['text']} ({_source(entry)})"
+        rows.append(f"| {label} | {said} | {'<br>'.join(told) or 'not tested yet'} |")
     return "\n".join(rows)
 
 
 def chips_text(records: Records) -> str:
-    """One line for each hypothesis: what is said, and the verdict in a word."""
+    """One line for each hypothesis: what is said, and the verdicts in a word."""
     rows = []
     for name, entry in records.hypotheses.items():
-        judged = judgement(name, records.results)
-        verdict = judged[0] if judged else "not tested yet"
-        chip = f'<span class="chip chip-{verdict.replace(" ", "-")}">{verdict}</span>'
+        found = judgements(name, records.results)
+        chips = [_chip(weakest(judged), f" on {what}") for what, judged in found.items()]
         link = f'<a href="claims.html{_link(name)}">{name}</a>'
-        rows.append(f"<li>{chip}<span>{link}. {escape(entry['text'])}</span></li>")
+        said = f"<span>{link}. {escape(entry['text'])}</span>"
+        shown = "".join(chips) or _chip("not tested yet")
+        rows.append(f"<li>{said}<span>{shown}</span></li>")
     return "\n".join(['<ul class="chips">', *rows, "</ul>"])
 
 
+def _chip(verdict: str, where: str = "") -> str:
+    return f'<span class="chip chip-{verdict.replace(" ", "-")}"><b>{verdict}</b>{where}</span>'
+
+
 def compared_text(records: Records) -> str:
-    """The hypotheses that were tested on photographs, too, with both verdicts: that of the
-    chapters on photographs, whose names begin with P, and that of all others."""
-    rows = ["| | What is said | Drawn images and points | Photographs |", "|---|---|---|---|"]
-    on_photographs = [r for r in records.results if r["notebook"].startswith("P")]
-    others = [r for r in records.results if not r["notebook"].startswith("P")]
+    """The hypotheses that were tested both on drawn images and on photographs."""
+    both = list(KINDS)
+    rows = [f"| | What is said | {' | '.join(what.capitalize() for what in both)} |"]
+    rows.append("|---|---|---|---|")
     for name, entry in records.hypotheses.items():
-        both = [judgement(name, results) for results in (others, on_photographs)]
-        if all(both):
-            cells = [f"**{verdict}**: {because}" for verdict, because in both]
-            cells[1] = cells[1].replace(": photographs: ", ": ")  # said for the page of claims
-            said = f"[{name}]({_link(name)})"
-            rows.append(f"| {said} | {entry['text']} | {' | '.join(cells)} |")
+        found = judgements(name, records.results)
+        if all(what in found for what in both):
+            cells = ["<br>".join(each.line for each in found[what]) for what in both]
+            rows.append(f"| [{name}]({_link(name)}) | {entry['text']} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -130,47 +158,63 @@ def claims_text(records: Records) -> str:
     """All claims, by hypothesis; at the end those that bear on none."""
     parts = []
     for name, entry in records.hypotheses.items():
-        judged = judgement(name, records.results)
-        if judged:
-            parts.append(f"({_link(name)[1:]})=\n## {name}: {judged[0]}")
+        found = judgements(name, records.results)
+        if found:
+            parts.append(f"({_link(name)[1:]})=\n## {name}")
             parts.append(f"> {entry['text']} ({_source(entry)}, in our words)")
-            parts.append(f"{judged[1][:1].upper()}{judged[1][1:]}.")
+            parts.append("\n".join(_found(*pair) for pair in found.items()))
             parts.append(_table(name, records))
     parts.append("## Checks of the method")
     parts.append("These bear on no hypothesis, but the conclusions rest on them.")
     for result in records.results:
         alone = replace(records, results=[result])
         if any(claim["hypothesis"] is None for claim in result["claims"].values()):
-            parts += [f"### {_chapter(result['notebook'])}", _table(None, alone)]
+            parts += [f"### {title(result['notebook'])}", _table(None, alone)]
     return "\n\n".join(parts)
 
 
+def _found(what: str, judged: list[Judgement]) -> str:
+    return f"- On {what}: {'; '.join(each.line for each in judged)}."
+
+
+def title(notebook: str) -> str:
+    """The title of a chapter, which begins with its short name, e.g. ``V.1``."""
+    path = NOTEBOOKS / f"{notebook}.ipynb"
+    if not path.exists():
+        return notebook.replace("_", " ")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return re.search("^# (.*)$", "".join(cells[0]["source"]), re.M)[1]
+
+
 def _chapter(notebook: str) -> str:
-    """Short name of a chapter, e.g. ``V.1``, and the rest of its file's name in words."""
-    code, _, words = notebook.partition("_")
-    code = re.sub("^([A-Z])(?=[0-9])", r"\1.", code)
-    return f"{code} {words.replace('_', ' ')}"
+    """A link to a chapter, by its short name."""
+    return f"[{title(notebook).split()[0]}](../notebooks/{notebook}.ipynb)"
 
 
 def _table(hypothesis: str | None, records: Records) -> str:
     judged = hypothesis is not None
-    scale = ["Chance, exact", "Degree", "Verdict"] * judged
+    scale = ["Chance → exact", "Degree", "Verdict"] * judged
     head = ["What was measured", "Value", "Tolerance", "Held at", *scale, "See"]
     rows = [head, ["---"] * len(head)]
     for result in records.results:
         for name, claim in result["claims"].items():
             if claim["hypothesis"] == hypothesis:
                 more = _scale(claim) * judged
-                row = [f"{claim['says']} <br>`{name}`", _value(claim), claim_text(claim)["bound"]]
+                row = [f"{_escaped(claim['says'])} <br>`{name}`", _value(claim)]
+                row += [claim_text(claim)["bound"]]
                 row += [_seeds(records, result["notebook"], name), *more]
                 rows.append([*row, _place(result["notebook"], claim)])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 def _value(claim: dict) -> str:
     text = claim_text(claim)
     reason = ERRORLESS.get(claim.get("without_error"), "")
-    return "<br>".join(filter(None, [text["value"], text["n"].replace(" ", "\u00a0"), reason]))
+    return "<br>".join(filter(None, [text["value"], text["n"], reason]))
 
 
 def _seeds(records: Records, notebook: str, claim: str) -> str:
@@ -181,14 +225,14 @@ def _seeds(records: Records, notebook: str, claim: str) -> str:
 def _scale(claim: dict) -> list[str]:
     predicted = claim.get("prediction")
     if predicted is None:
-        return ["", "", f"{claim['verdict']}{BY_HAND}: {claim['because']}"]
-    ends = f"{number_text(predicted['chance'])}, {number_text(predicted['exact'])}"
+        return ["", "", f"{claim['verdict']}{BY_HAND}: {_escaped(claim['because'])}"]
+    ends = f"{number_text(predicted['chance'])} → {number_text(predicted['exact'])}"
     asks = "" if predicted["asks"] == "always" else "<br>(can, or more often)"
     degree = number_text(claim["degree"])
-    return [ends + asks, degree, f"{claim['verdict']}: {claim['because']}"]
+    return [ends + asks, degree, f"{claim['verdict']}: {_escaped(claim['because'])}"]
 
 
 def _place(notebook: str, claim: dict) -> str:
     if claim["figure"]:
         return f"{{numref}}`{claim['figure']}`"
-    return f"[{notebook.split('_')[0]}](../notebooks/{notebook}.ipynb)"
+    return _chapter(notebook)

@@ -16,7 +16,7 @@ _PLACE = "<!-- benchmarks -->"
 _HEAD = ("What", "Against", "Ours", "Theirs", "Ratio (quartiles)", "Target")
 _NONE = """:::{note}
 Nothing has been measured yet in this copy of the book, for it has no file
-`data/results/benchmarks.json`. `make bench` makes it, in about 25 minutes, and the next
+`data/results/benchmarks.json`. `make bench` makes it, in an hour and a half, and the next
 `make book` shows it here.
 :::"""
 

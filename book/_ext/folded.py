@@ -2,7 +2,8 @@
 
 On a page of a notebook, such a block becomes one line, which opens to a table: what was measured,
 the number, of how many, and the bounds that it has to keep. The sentences are those of
-``data/results``; the numbers are those that the cell printed.
+``data/results``; the numbers are those that the cell printed. Verdicts are shown as on the home
+page.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bookkit.paths import RESULTS
+from bookkit.verdicts import VERDICTS
 
-_CLAIM = re.compile(r"(\w+\.[\w.]+): (.*?)(?:, n = ([\d,]+))?  \[claimed: (.*)\]")
+_CLAIM = re.compile(r"(\w+\.[\w.]+): (.*?)(?:, n\s=\s([\d,]+))?  \[claimed: (.*)\]")
 _ROWS = re.compile(r"\w+: .*\brows\b.*")
 _END = re.compile(r"\d+ of \d+ claims hold; recorded in \w+\.json")
+_VERDICT = re.compile(rf"([\w ]+) ({'|'.join(sorted(VERDICTS, key=len, reverse=True))}): (.*)")
 _HEAD = ("What was measured", "Value", "Of how many", "Bounds")
 
 
@@ -53,16 +56,29 @@ def split(printed: str, says: dict[str, str]) -> tuple[str, str]:
     lines = printed.strip().splitlines()
     claims = [match.groups(default="") for match in map(_CLAIM.fullmatch, lines) if match]
     notes = [line for line in lines if _ROWS.fullmatch(line) or _END.fullmatch(line)]
-    rest = [line for line in lines if line not in notes and not _CLAIM.fullmatch(line)]
+    verdicts = [match.groups() for match in map(_VERDICT.fullmatch, lines) if match]
+    folded = (_CLAIM, _VERDICT, _ROWS, _END)
+    rest = [line for line in lines if not any(kind.fullmatch(line) for kind in folded)]
+    shown = _chips(verdicts) if verdicts else ""
     parts = [_table(claims, says)] if claims else []
     parts += [f"<p>{escape(line)}</p>" for line in notes]
     if not parts:
-        return "", "\n".join(rest)
+        return shown, "\n".join(rest)
     if len(parts) == 1 and not claims:
-        return f'<div class="record">{parts[0]}</div>', "\n".join(rest)
+        return f'{shown}<div class="record">{parts[0]}</div>', "\n".join(rest)
     number = {0: "Tables that were read", 1: "1 claim"}.get(len(claims), f"{len(claims)} claims")
     head = f'<details class="record"><summary>{number}</summary>'
-    return "".join([head, *parts, "</details>"]), "\n".join(rest)
+    return "".join([shown, head, *parts, "</details>"]), "\n".join(rest)
+
+
+def _chips(verdicts: list[tuple[str, ...]]) -> str:
+    """A line for each hypothesis, and the verdict on it in a word."""
+    lines = [
+        f'<li><span>{escape(name)}: {escape(because)}.</span><span><span class="chip '
+        f'chip-{verdict.replace(" ", "-")}"><b>{verdict}</b></span></span></li>'
+        for name, verdict, because in verdicts
+    ]
+    return "".join(['<ul class="chips">', *lines, "</ul>"])
 
 
 def _table(claims: list[tuple[str, ...]], says: dict[str, str]) -> str:

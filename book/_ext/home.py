@@ -25,7 +25,7 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from bookkit.claims import claim_text
+from bookkit.claims import claim_text, number_text
 from bookkit.paths import NOTEBOOKS, RESULTS
 from diffot.paths import ROOT
 
@@ -37,6 +37,7 @@ RASTER, VECTOR = "image/png", "image/svg+xml"
 
 def setup(app: Sphinx) -> dict:
     app.add_role("claim", ClaimRole())
+    app.add_role("percent", PercentRole())
     app.add_directive("chapter-slider", ChapterSlider)
     app.add_directive("part", Part)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -45,14 +46,25 @@ def setup(app: Sphinx) -> dict:
 class ClaimRole(SphinxRole):
     """The value of a claim, with its uncertainty."""
 
+    def shown(self, claim: dict) -> str:
+        return claim_text(claim)["value"]
+
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         for path in sorted(RESULTS.glob("*_*.json")):
             claims = json.loads(path.read_text(encoding="utf-8"))["claims"]
             if self.text in claims:
                 self.env.note_dependency(str(path))
-                return [nodes.Text(claim_text(claims[self.text])["value"])], []
+                return [nodes.Text(self.shown(claims[self.text]))], []
         message = self.inliner.reporter.error(f"there is no claim {self.text!r}")
         return [], [message]
+
+
+class PercentRole(ClaimRole):
+    """The same of a share, in percent."""
+
+    def shown(self, claim: dict) -> str:
+        value, error = (round(100 * claim[key], 10) for key in ("value", "uncertainty"))
+        return number_text(value, error)
 
 
 class ChapterSlider(SphinxDirective):

@@ -37,8 +37,9 @@ class Claim:
         verdict: a verdict typed by hand, where no prediction can be given; the page says so.
         because: why that verdict, in one sentence.
         figure: label of the figure that shows it.
-        digits: significant digits shown; few enough to be the same on every machine. The bounds
-            are compared with the value itself.
+        digits: significant digits in the prose, and of a value without uncertainty; few enough to
+            be the same on every machine. A value with one is kept to the digit of its error. The
+            bounds are compared with the value itself.
 
     Raises:
         TypeError: for values of the wrong type.
@@ -131,11 +132,14 @@ class Claim:
             prediction |= {end: _rounded(prediction[end], 4) for end in ("exact", "chance")}
             judged = verdict(self.prediction, self.value, self.uncertainty or 0.0)
             degree = round(self.prediction.degree(self.value), 3)
-        error = self.uncertainty
+        error = None if self.uncertainty is None else _rounded(self.uncertainty, 1)
+        value = (
+            round(self.value, -_exponent(error)) if error else _rounded(self.value, self.digits)
+        )
         return {
             "says": self.says,
-            "value": _rounded(self.value, self.digits),
-            "uncertainty": None if error is None else _rounded(error, 1),
+            "value": value + 0.0,  # no minus before a zero
+            "uncertainty": error,
             "without_error": self.without_error,
             "n": self.n,
             "at_least": self.at_least,
@@ -158,19 +162,42 @@ def _rounded(value: float, digits: int) -> float:
     return float(f"{value:.{digits}g}")
 
 
+def _exponent(value: float) -> int:
+    """The power of ten of a number's first digit."""
+    return math.floor(math.log10(abs(value)) + 1e-9)
+
+
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number_text(value: float, uncertainty: float | None = None) -> str:
-    """A number as readers like it: ``0.178``, ``52 ± 1``, ``200,000``, ``(7.7 ± 0.7) × 10⁻⁵``."""
-    error = "" if uncertainty is None else f" ± {uncertainty:,.10g}"
-    exponent = math.floor(math.log10(abs(value))) if value else 0
-    if -4 < exponent < 7:
-        return f"{value:,.10g}{error}"
-    if uncertainty is not None:
-        error = f" ± {uncertainty / 10.0**exponent:.10g}"
-    mantissa = f"{value / 10.0**exponent:.10g}{error}"
-    return f"{f'({mantissa})' if error else mantissa} × 10{str(exponent).translate(_SUPERSCRIPT)}"
+    """A number as readers like it: ``0.178``, ``52 ± 1``, ``0.70 ± 0.02``, ``200,000``,
+    ``(7.7 ± 0.7) × 10⁻⁵``, with blanks at which no line breaks."""
+    return _written(value, uncertainty, uncertainty)
+
+
+def prose_text(claim: Claim) -> str:
+    """The value as the prose has it: with so many digits as the claim says, and no more than its
+    error leaves."""
+    if not claim.uncertainty:
+        return number_text(claim.record()["value"])
+    last = 10.0 ** (_exponent(claim.value or 1.0) + 1 - claim.digits)
+    return _written(claim.value, None, max(last, _rounded(claim.uncertainty, 1)))
+
+
+def _written(value: float, error: float | None, last: float | None) -> str:
+    """A number, to the digit that ``last`` begins with, all that it has if that is None or 0."""
+    largest = max(abs(value), last or 0.0)
+    exponent = _exponent(largest) if largest else 0
+    scale = 1.0 if -4 < exponent < 7 else 10.0**exponent
+    form = f",.{max(-_exponent(last / scale), 0)}f" if last else ",.10g"
+    text = f"{value / scale:{form}}"
+    if error is not None:
+        text += f"\u00a0±\u00a0{error / scale:{form}}"
+    if scale != 1:
+        power = str(exponent).translate(_SUPERSCRIPT)
+        text = f"{text if error is None else f'({text})'}\u00a0×\u00a010{power}"
+    return text.replace("-", "−")
 
 
 def claim_text(claim: dict) -> dict[str, str]:
@@ -184,6 +211,6 @@ def claim_text(claim: dict) -> dict[str, str]:
         bound = f"{number_text(low)} to {number_text(high)}"
     return {
         "value": number_text(claim["value"], claim["uncertainty"]),
-        "n": "" if claim["n"] is None else f"n = {claim['n']:,}",
+        "n": "" if claim["n"] is None else f"n\u00a0=\u00a0{claim['n']:,}",
         "bound": bound,
     }

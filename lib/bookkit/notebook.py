@@ -22,7 +22,7 @@ import torch
 from IPython import get_ipython
 from myst_nb import glue
 
-from bookkit.claims import Claim, claim_text, number_text
+from bookkit.claims import Claim, claim_text, prose_text
 from bookkit.paths import HYPOTHESES, NOTEBOOKS, RECORD, RESULTS, SCHEDULER, SURVEY, TABLES
 from bookkit.sweeps import read_table, sweep
 from bookkit.verdicts import VERDICTS, overall
@@ -277,7 +277,7 @@ class Run:
         sample = f", {text['n']}" if text["n"] else ""
         print(f"{name}: {text['value']}{sample}  [claimed: {text['bound']}{remark}]")
         glue(name, record["value"], display=False)
-        glue(f"{name}.text", number_text(record["value"]), display=False)
+        glue(f"{name}.text", prose_text(claim), display=False)
 
     def judge(self, hypothesis: str, because: str) -> None:
         """Record what the claims of this notebook that bear on a hypothesis add up to, by the
@@ -313,7 +313,17 @@ class Run:
         return [claim["verdict"] for claim in claims]
 
     def finish(self) -> None:
-        """Write the claims, to ``data/results`` or elsewhere; see :meth:`save`."""
+        """Write the claims, to ``data/results`` or elsewhere; see :meth:`save`.
+
+        Raises:
+            ValueError: if claims bear on a hypothesis that was not judged.
+        """
+        bearing = {c["hypothesis"] for c in self._claims.values()} - {None, *self._verdicts}
+        require(
+            not bearing,
+            f"claims of {self.name} bear on {', '.join(sorted(map(str, bearing)))}; judge it "
+            "before the end, with run.judge(hypothesis, because)",
+        )
         results = {
             "notebook": self.name,
             "parameters": self.parameters,

@@ -7,7 +7,8 @@ kind of denoiser.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +25,7 @@ PALETTE = sns.color_palette("colorblind", 10).as_hex()
 MODES = [PALETTE[i] for i in (0, 1, 2, 4)]
 PRIOR = "#8c8c8c"
 EXACT = "#1a1a1a"
-KINDS = {"exact": EXACT, "thesis": PALETTE[3], "linear": PALETTE[5], "SiLU": PALETTE[9]}
+KINDS = {"exact": EXACT, "thesis": PALETTE[3], "linear": "#7a4d9f", "SiLU": PALETTE[9]}
 
 # One color per map where several maps of the same latents are compared.
 MAPS = {"flow": EXACT, "CDF": "#c51b7d", "CDF, y first": "#f18fc4", "optimal": "#00806e"}
@@ -43,7 +44,7 @@ NAMED = {
     "quantile map": "0.4",
     "Gaussian map": PALETTE[1],
 }
-_OTHERS = [EXACT, PALETTE[9], PALETTE[1], PALETTE[2], PALETTE[4], PALETTE[6]]
+_OTHERS = [EXACT, PALETTE[9], PALETTE[1], PALETTE[2], PALETTE[4], PALETTE[3]]
 
 
 def use_style() -> None:
@@ -108,7 +109,7 @@ def excess_against_asymmetry(
     ``floor`` (zero to rounding) is drawn on it with open markers. ``bounds`` are the excesses of
     the maps themselves, from below; ``average`` says which one the asymmetry is."""
     if len(bounds):
-        ax.scatter(asymmetry, bounds, marker="_", color=MAPS["optimal"], s=30, lw=1.2,
+        ax.scatter(asymmetry, bounds, marker="_", color=PALETTE[0], s=30, lw=1.2,
                    label="the map itself, at least")  # fmt: skip
     seen = [e > floor for e in excess]
     for wanted, face in ((True, EXACT), (False, "white")):
@@ -121,9 +122,9 @@ def excess_against_asymmetry(
     ax.set(xlabel=f"{average} asymmetry of the Jacobian", ylabel="relative excess")
     low, high = min(asymmetry), max(asymmetry)
     ticks = [m * 10.0**k for k in range(-5, 1) for m in (1, 2, 5)]
-    if high / low > 30:
-        ticks = ticks[::3]
     ticks = [t for t in ticks if low / 1.1 <= t <= 1.1 * high]
+    if len(ticks) > 6:
+        ticks = [10.0**k for k in range(-5, 1) if low / 1.1 <= 10.0**k <= 1.1 * high]
     ax.set_xticks(ticks, [f"{t:.10g}" for t in ticks])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.legend(loc="upper left", fontsize="small")
@@ -181,9 +182,15 @@ def image_rows(ax: Axes, rows: Mapping[str, Tensor], above: Sequence[str] = ()) 
     tiles = [mosaic(images, columns) for images in rows.values()]
     picture(ax, np.concatenate([np.broadcast_to(t, (*t.shape[:2], 3)) for t in tiles]))
     height, width = tiles[0].shape[:2]
-    ax.set_yticks((np.arange(len(rows)) + 0.5) * height, list(rows), fontsize="small")
-    ax.set_xticks((np.arange(len(above)) + 0.5) * width / columns, above, fontsize="small")
+    ax.set_yticks((np.arange(len(rows)) + 0.5) * height, _with_minus(rows), fontsize="small")
+    places = (np.arange(len(above)) + 0.5) * width / columns
+    ax.set_xticks(places, _with_minus(above), fontsize="small")
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
+
+
+def _with_minus(names: Iterable[str]) -> list[str]:
+    """Names with minus signs in the place of hyphens before numbers."""
+    return [re.sub(r"(?<!\w)-(?=\d)", "−", name) for name in names]
 
 
 def picture(ax: Axes, image: np.ndarray) -> None:

@@ -82,7 +82,7 @@ def verdict(prediction: Prediction, value: float, error: float = 0.0) -> str:
 
 
 def overall(verdicts: Sequence[str]) -> str:
-    """The verdict that several claims add up to: a hypothesis holds no better than the least of
+    """The verdict that several add up to: a hypothesis holds no better than the least of
     what it says. One refuted claim refutes it; else one that is not resolved leaves it open.
 
     Raises:
@@ -111,5 +111,7 @@ others, that something *can* happen, or happens more often than by chance.
 | *refuted* | the whole interval is below {APPROXIMATELY:g} | below {SOMETIMES:g} |
 | *not resolved* | otherwise | otherwise |
 
-A hypothesis gets the weakest verdict of its claims: it is refuted if one of them refutes it, and
-not resolved if none does but one leaves it open."""
+In a chapter, a hypothesis gets the weakest verdict of its claims there: it is refuted if one of
+them refutes it, and not resolved if none does but one leaves it open. Chapters on points of a
+line or a plane, on drawn images (with handwritten digits) and on photographs are judged apart,
+each kind again by the weakest."""

@@ -49,7 +49,11 @@ def records():
                 record("A.y", 0.0, without_error="identity", figure="fig-a"),
                 h1="nearly all",
             ),
-            result("B_b", record("B.x", 0.8, without_error="exact", because="less so", **one)),
+            result(
+                "B_b",
+                record("B.x", 0.8, without_error="exact", because="less so", **one),
+                h1="most of them",
+            ),
         ],
         seeds,
     )
@@ -60,23 +64,27 @@ def row(text, name):
     return [cell.strip() for cell in line.strip("| ").split(" | ")]
 
 
-def test_claims_of_all_notebooks_decide_and_the_reason_is_in_words(records):
-    assert page.judgement("Hypothesis 1", records.results) == (
-        "holds approximately",
-        "nearly all",
-    )
-    assert page.judgement("Hypothesis 2", records.results) is None
+def test_each_chapter_is_judged_by_its_claims_and_the_reason_is_in_its_words(records):
+    found = page.judgements("Hypothesis 1", records.results)
+    assert found == {
+        "points": [
+            page.Judgement("A_a", "holds", "nearly all"),
+            page.Judgement("B_b", "holds approximately", "most of them"),
+        ]
+    }
+    assert page.judgements("Hypothesis 2", records.results) == {}
     text = page.verdicts_text(records)
-    assert "[**holds approximately**](#hypothesis-1): nearly all" in text
-    assert "Hypothesis 2 (thesis, L.1b) | Far goes to far. | not tested yet" in text
+    assert "| [Hypothesis 1](#hypothesis-1) | Near goes to near. (thesis, L.1a) |" in text
+    assert text.splitlines()[2].endswith("| **holds approximately** on points |")
+    assert "Hypothesis 2 | Far goes to far. (thesis, L.1b) | not tested yet |" in text
     assert "as the notebook had it" not in text
 
 
 def test_a_row_shows_value_tolerance_seeds_and_how_it_was_judged(records):
     found = row(page.claims_text(records), "A.x")
     assert found[1:] == [
-        "0.99 ± 0.004<br>n\u00a0=\u00a03,000", "at least 0", "2 of 3 seeds", "0.5, 1", "0.98",
-        "holds: it is near", "[A](../notebooks/A_a.ipynb)",
+        "0.990\u00a0±\u00a00.004<br>n\u00a0=\u00a03,000", "at least 0", "2 of 3 seeds",
+        "0.5 → 1", "0.98", "holds: it is near", "[A](../notebooks/A_a.ipynb)",
     ]  # fmt: skip
     other = row(page.claims_text(records), "B.x")
     assert other[1:4] == ["0.8<br>not random", "at least 0", "not counted yet"]
@@ -87,10 +95,10 @@ def test_a_row_shows_value_tolerance_seeds_and_how_it_was_judged(records):
 
 def test_a_verdict_by_hand_says_so(records):
     by_hand = record("C.x", 1.0, hypothesis="Hypothesis 2", verdict="refuted", because="I saw it")
-    more = page.Records(HYPOTHESES, [*records.results, result("C_c", by_hand)], {})
+    more = page.Records(HYPOTHESES, [*records.results, result("C_c", by_hand, h2="seen")], {})
     text = page.claims_text(more)
     assert "refuted (judged by hand): I saw it" in row(text, "C.x")
-    assert "## Hypothesis 2: refuted" in text
+    assert "- On points: **refuted** ([C](../notebooks/C_c.ipynb)): seen." in text
 
 
 def test_pages_are_filled_and_depend_on_the_records(monkeypatch, records):
@@ -106,7 +114,10 @@ def test_pages_are_filled_and_depend_on_the_records(monkeypatch, records):
 def test_a_chip_has_the_verdict_in_a_word(records):
     lines = page.chips_text(records).splitlines()
     assert len(lines) == 2 + len(HYPOTHESES)
-    assert '<span class="chip chip-holds-approximately">holds approximately</span>' in lines[1]
+    chip = (
+        '<span class="chip chip-holds-approximately"><b>holds approximately</b> on points</span>'
+    )
+    assert chip in lines[1]
     assert '<a href="claims.html#hypothesis-1">' in lines[1] and "Near goes to near." in lines[1]
     assert "chip-not-tested-yet" in lines[2]
 
@@ -114,24 +125,33 @@ def test_a_chip_has_the_verdict_in_a_word(records):
 def test_checks_of_the_method_are_grouped_by_chapter(records):
     text = page.claims_text(records)
     assert text.index("## Checks of the method") < text.index("### A a") < text.index("`A.y`")
-    assert page._chapter("V1_flow_versus") == "V.1 flow versus"
+    assert page.title("V1_flow_versus_optimal_transport").startswith("V.1 ")
     assert "### B" not in text  # all its claims bear on a hypothesis
 
 
-def test_verdicts_on_photographs_stand_beside_the_others(records):
-    on_both = {"hypothesis": "Hypothesis 1", "prediction": SHARE}
-    photographs = result(
-        "P9_photographs",
-        record("P9.x", 0.99, without_error="exact", because="clear", **on_both),
-        h1="faces",
+def test_verdicts_on_photographs_stand_beside_those_on_drawn_images(records):
+    on_both = {"hypothesis": "Hypothesis 1", "prediction": SHARE, "without_error": "exact"}
+    photographs, drawn = (
+        result(name, record(f"{name}.x", value, because="clear", **on_both), h1=because)
+        for name, value, because in (("P9_faces", 0.99, "faces"), ("V2_maps", 0.6, "drawn"))
     )
-    more = page.Records(HYPOTHESES, [*records.results, photographs], {})
+    more = page.Records(HYPOTHESES, [*records.results, photographs, drawn], {})
+    assert [*page.judgements("Hypothesis 1", more.results)] == [
+        "points", "drawn images", "photographs"
+    ]  # fmt: skip
     *_, line = page.compared_text(more).splitlines()
     cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
     assert cells == [
         "[Hypothesis 1](#hypothesis-1)",
         "Near goes to near.",
-        "**holds approximately**: nearly all",
-        "**holds**: faces",
+        "**refuted** ([V2](../notebooks/V2_maps.ipynb)): drawn",
+        "**holds** ([P9](../notebooks/P9_faces.ipynb)): faces",
     ]
     assert "Hypothesis" not in page.compared_text(records)
+
+
+def test_a_bar_in_a_sentence_does_not_part_its_cell(records):
+    barred = record("D.x", 1.0, without_error="exact") | {}
+    barred["D.x"]["says"] = "p(x | y)"
+    text = page.claims_text(page.Records(HYPOTHESES, [result("D_d", barred)], {}))
+    assert "| p(x \\| y) <br>`D.x` |" in text

@@ -53,3 +53,15 @@ def test_other_lines_stay_as_they_are():
     html, rest = folded.split(PRINTED + "step 3 of 10\n", {})
     assert len(cells(html)) == 2 and rest == "step 3 of 10"
     assert folded.split("", {}) == ("", "")
+
+
+def test_verdicts_are_shown_in_a_word():
+    line = "Hypothesis 1 holds approximately: so far <as seen>\n"
+    html, rest = folded.split(line, {})
+    (item,) = BeautifulSoup(html, "html.parser").select("ul.chips li")
+    assert (
+        item.get_text("|") == "Hypothesis 1: so far <as seen>.|holds approximately" and not rest
+    )
+    assert item.select_one(".chip-holds-approximately")
+    html, rest = folded.split(PRINTED + line, {})
+    assert html.startswith('<ul class="chips">') and "2 claims" in html and not rest

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from bookkit import __main__ as command
 from bookkit import freshness, notebook, paths
-from bookkit.claims import number_text
+from bookkit.claims import Claim, number_text, prose_text
 from bookkit.notebook import ClaimError, begin
 from bookkit.sweeps import sweep
 from bookkit.verdicts import Prediction
@@ -199,6 +199,9 @@ def test_verdicts_follow_from_value_error_and_prediction(book, capsys, monkeypat
     claim(run, 1.0, uncertainty=0.01, name="N1.sure", because="of that", **bears)
     claim(run, 0.0, at_least=0, name="N1.other", hypothesis="Hypothesis 2", verdict="refuted")
     run.judge("Hypothesis 1", "nearly so")
+    with pytest.raises(ValueError, match="claims of N1 bear on Hypothesis 2; judge it"):
+        run.finish()
+    run.judge("Hypothesis 2", "seen")
     run.finish()
     assert "Hypothesis 1 holds approximately: nearly so" in capsys.readouterr().out
     assert glued["Hypothesis_1.text"] == "holds approximately"
@@ -262,12 +265,12 @@ def test_numbers_of_other_libraries_can_be_claimed(book):
         run,
         torch.tensor(0.75),
         at_least=np.float64(0.5),
-        uncertainty=torch.tensor(0.1),
+        uncertainty=torch.tensor(0.01),
         n=np.int64(7),
     )
     run.finish()
     record = json.loads((book / "N1.default.seed0.json").read_text())["claims"]["N1.value"]
-    assert (record["value"], record["at_least"], record["uncertainty"]) == (0.75, 0.5, 0.1)
+    assert (record["value"], record["at_least"], record["uncertainty"]) == (0.75, 0.5, 0.01)
     assert record["n"] == 7
 
 
@@ -345,11 +348,35 @@ def test_other_parameters_than_the_committed_ones_are_not_held_to_the_claims(boo
         (7.7e-5, 7e-6, "(7.7 ± 0.7) × 10⁻⁵"),
         (3e-13, None, "3 × 10⁻¹³"),
         (0.0, None, "0"),
-        (-0.25, 0.5, "-0.25 ± 0.5"),
+        (-0.3, 0.5, "−0.3 ± 0.5"),
+        (0.7, 0.02, "0.70 ± 0.02"),
+        (1.5, 3e-5, "1.50000 ± 0.00003"),
+        (1230.0, 20.0, "1,230 ± 20"),
+        (0.0, 9e-5, "(0 ± 9) × 10⁻⁵"),
+        (6.0, 0.0, "6 ± 0"),
     ],
 )
 def test_numbers_are_written_for_readers(value, uncertainty, text):
-    assert number_text(value, uncertainty) == text
+    assert number_text(value, uncertainty).replace("\u00a0", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "uncertainty", "digits", "kept", "text"),
+    [
+        (0.70312, 0.0196, 3, 0.70, "0.70"),  # no more than the error leaves
+        (0.70312, 0.0196, 1, 0.70, "0.7"),  # nor than is asked for
+        (98.63, 0.96, 3, 99.0, "99"),
+        (-0.04, 0.052, 3, -0.04, "−0.04"),
+        (0.0002162, 0.000031, 2, 0.00022, "2.2 × 10⁻⁴"),
+        (0.17806, None, 3, 0.178, "0.178"),
+    ],
+)
+def test_a_value_is_kept_and_told_to_the_digit_of_its_error(
+    value, uncertainty, digits, kept, text
+):
+    told = Claim("N1.x", value, "x", at_most=200, uncertainty=uncertainty, digits=digits)
+    assert told.record()["value"] == kept
+    assert prose_text(told).replace("\u00a0", " ") == text
 
 
 # --- Tables: long computations that are read, and computed again in part ------------------------

@@ -15,7 +15,7 @@ OBJECTIVES = {
     "minimax": PALETTE[3],
 }
 LOSSES = {"follow the points": PALETTE[0], "raise the discriminator": PALETTE[3]}
-_TIMES = ["#d0d1e6", "#74a9cf", "#2b8cbe", "#045a8d"]  # from early to late
+_TIMES = ["#a6a6c8", "#74a9cf", "#2b8cbe", "#045a8d"]  # from early to late
 
 
 def falling(ax: Axes, times: NDArray, exact: NDArray, bound: NDArray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -41,11 +42,16 @@ def ordered_points(ax: Axes, points: Tensor, ranks: Tensor) -> None:
     ax.scatter(*points.T, c=ranks, cmap="viridis", s=3, lw=0, rasterized=True)
 
 
-def named_points(ax: Axes, points: Mapping[str, tuple[Tensor, str, str]]) -> None:
+def named_points(
+    ax: Axes,
+    points: Mapping[str, tuple[Tensor, str, str]],
+    loc: Literal["lower right", "upper right"] = "lower right",
+) -> None:
     """Single points with a legend: name to (point of shape (2,), color, marker)."""
     for name, (point, color, marker) in points.items():
-        ax.plot(*point, marker, color=color, ms=8, mec="white", mew=0.7, label=name, ls="none")
-    ax.legend(fontsize="small", loc="lower right", handletextpad=0.1, borderpad=0.1)
+        size = 12 if marker == "*" else 8
+        ax.plot(*point, marker, color=color, ms=size, mec="white", mew=0.7, label=name, ls="none")
+    ax.legend(fontsize="small", loc=loc, handletextpad=0.1, borderpad=0.1)
 
 
 def guides(ax: Axes, x: Sequence[float] = (), y: Sequence[float] = ()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +13,12 @@ from chapters.equations.chain import VARIANCES
 
 # One color for each variance; other lines in their order.
 KINDS = dict(zip(VARIANCES, (PALETTE[0], PALETTE[1], EXACT, PALETTE[4], PALETTE[3], PALETTE[2])))
+# Of three lines that may cover each other.
+MARKERS: list[dict[str, Any]] = [
+    {"marker": "o", "ms": 9, "mfc": "white"},
+    {"marker": "s", "ms": 7, "mfc": "white"},
+    {"marker": "D", "ms": 4},
+]
 
 
 def divergences(ax: Axes, steps: Sequence[int], lines: Mapping[str, Sequence[float]]) -> None:
@@ -27,8 +34,8 @@ def divergences(ax: Axes, steps: Sequence[int], lines: Mapping[str, Sequence[flo
 
 def bounds_in_bits(ax: Axes, steps: Sequence[int], lines: Mapping[str, Sequence[float]]) -> None:
     """Bounds of the likelihood against numbers of steps, which are logarithmic."""
-    for (name, values), marker in zip(lines.items(), "osD"):
-        ax.plot(steps, values, color=KINDS[name], marker=marker, ms=5, label=name)
+    for (name, values), marker in zip(lines.items(), MARKERS):
+        ax.plot(steps, values, color=KINDS[name], label=name, **marker)
     _against_steps(ax, steps, "bound (bits for each pixel)")
 
 
@@ -39,9 +46,10 @@ def distances(
     real: float,
 ) -> None:
     """Distances with bars of two standard errors, and that of real images."""
-    for (name, (value, error)), marker in zip(lines.items(), "osD"):
-        ax.errorbar(steps, value, yerr=2 * error, color=KINDS[name], marker=marker, ms=5,
-                    capsize=3, label=name)  # fmt: skip
+    for (name, (value, error)), marker, shift in zip(lines.items(), MARKERS, (0.96, 1, 1.04)):
+        places = shift * np.asarray(steps)
+        ax.errorbar(places, value, yerr=2 * error, color=KINDS[name], capsize=3, label=name,
+                    **marker)  # fmt: skip
     ax.axhline(real, color=PRIOR, ls="--", label="real images")
     ax.set_ylim(0, None)
     _against_steps(ax, steps, "distance in features")

@@ -13,9 +13,9 @@ from bookkit.plots import EXACT, MODES, PALETTE, PRIOR, plane, window
 
 STRANDED = "#4d4d4d"
 # One color for each law that is compared.
-LAWS = {"guided flow": EXACT, "tilted law": PALETTE[1], "DDPM": PALETTE[0]}
+LAWS = {"guided flow": EXACT, "tilted law": PALETTE[3], "DDPM": PALETTE[9], "guided": EXACT}
 # One for each condition.
-CASES = {"near mode of L.1b": PALETTE[0], "one of four": PALETTE[1], "two of four": PALETTE[2]}
+CASES = {"near mode of L.1b": EXACT, "one of four": PALETTE[9], "two of four": PALETTE[3]}
 
 
 def destinations(ax: Axes, line: Tensor, destination: Tensor) -> None:
@@ -59,6 +59,11 @@ def against_weight(
     weights(ax)
     ax.set_ylabel(ylabel)
     ax.legend(fontsize="small")
+
+
+def level(ax: Axes, value: float, error: float, label: str) -> None:
+    """What does not depend on the weight, as a band of two standard errors to both sides."""
+    ax.axhspan(value - 2 * error, value + 2 * error, color=PRIOR, alpha=0.25, lw=0, label=label)
 
 
 def weights(ax: Axes) -> None:

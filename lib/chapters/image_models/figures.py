@@ -63,11 +63,12 @@ def level_losses(
         ax.plot(step, line, color=color, lw=1, label=name)
     # the same axis for all models, so that panels can be compared
     ax.set(yscale="log", ylim=(0.015, 1.2), xlabel="training step", ylabel="loss (squared error)")
-    ax.xaxis.set_major_locator(MaxNLocator(2))
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
 
 
 def legend_of(ax: Axes, other: Axes, title: str) -> None:
     """Use these axes for the legend of others that share their lines."""
     ax.axis("off")
+    ax.set_title("", loc="left")
     handles, labels = other.get_legend_handles_labels()
     ax.legend(handles, labels, title=title, loc="center", ncols=2, fontsize="small")

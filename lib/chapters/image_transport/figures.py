@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from bookkit.plots import DATA, EXACT, MAPS, with_bars
+from bookkit.plots import DATA, EXACT, PRIOR, with_bars
 
 
 def rows_of_dots(
     ax: Axes, rows: Mapping[str, Sequence[float]], controls: Sequence[str], xlabel: str
 ) -> None:
     """One row for each map: a pale dot for each latent, the mean with a bar of two standard
-    errors over latents; in another color the maps whose answer is known.
+    errors over latents; gray for the maps whose answer is known.
 
     Args:
         rows: name to values, one for each latent; of a single value, no bar.
@@ -22,7 +22,7 @@ def rows_of_dots(
     """
     for place, (name, row) in enumerate(rows.items()):
         values = np.asarray(row, dtype=float)
-        color = MAPS["optimal"] if name in controls else EXACT
+        color = PRIOR if name in controls else EXACT
         spread = np.linspace(-0.25, 0.25, len(values)) if len(values) > 1 else [0]
         ax.scatter(values, place + np.asarray(spread), color=DATA, s=8, lw=0)
         error = 2 * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0
@@ -37,12 +37,13 @@ def along_path(
     curves: Mapping[str, tuple[Sequence, Sequence, Sequence, Sequence]],
     controls: Sequence[str],
 ) -> None:
-    """Asymmetry over the number of steps, each curve a tuple of steps, value, low and high; in
-    another color the maps whose answer is known."""
+    """Asymmetry over the number of steps, each curve a tuple of steps, value, low and high;
+    gray and dashed for the maps whose answer is known."""
     with_bars(ax, {name: curve for name, curve in curves.items() if name not in controls})
     for name in controls:
         k, value, low, high = (np.asarray(column, dtype=float) for column in curves[name])
         bars = [value - low, high - value]
-        ax.errorbar(k, value, yerr=bars, color=MAPS["optimal"], marker="x", capsize=2, label=name)
+        ax.errorbar(k, value, yerr=bars, color=PRIOR, ls="--", marker="x", capsize=2,
+                    label=name)  # fmt: skip
     ax.set(xlabel="steps k, from noise to image", ylabel="asymmetry")
     ax.set_ylim(bottom=0)

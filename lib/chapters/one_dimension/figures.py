@@ -108,13 +108,13 @@ def map_lines(ax: Axes, z: Tensor, lines: Mapping[str, tuple[Tensor, dict]], yla
         ax.plot(z, values, label=name, **style)
     ax.axhline(0, color="0.8", lw=0.8, zorder=0)
     ax.set(xlabel="latent $z$ (standard deviations)", ylabel=ylabel)
-    ax.legend(fontsize="small", handlelength=1.8)
+    ax.legend(fontsize="small", handlelength=1.8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def stretch_small(ax: Axes, small: float, ticks: Sequence[float]) -> None:
     """Make the vertical axis linear up to ``small`` in size and logarithmic beyond."""
     ax.set_yscale("symlog", linthresh=small)
-    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_yticks(ticks, [f"{tick:g}".replace("-", "−") for tick in ticks])
     ax.minorticks_off()
 
 

@@ -22,7 +22,9 @@ COLORS = {
     "bridge": PALETTE[3],
     "convex network": PALETTE[8],
 }
-LINEAR = 10  # percent of excess, above which an axis is logarithmic, if anything is far above
+# Percent of excess, above which an axis is logarithmic, if anything is far above, or if most
+# methods are far below the largest.
+LINEAR, LINEAR_SMALL = 10, 0.01
 MARKERS = {
     "exact flow": "o",
     "flow matching": "s",
@@ -72,13 +74,26 @@ def excess_against_law(ax: Axes, dots: pd.DataFrame, floor: tuple[float, float])
         ax.scatter(group.gap, 50 * (group.lower + group.upper), color=COLORS[name],
                    marker="_", s=50, lw=1.5)  # fmt: skip
     for _, dot in dots[dots.label != ""].iterrows():
-        ax.annotate(dot.label, (dot.gap, 100 * dot.sampled), (0, 7),
-                    textcoords="offset points", fontsize="small", ha="center")  # fmt: skip
+        ax.annotate(dot.label, (dot.gap, 100 * dot.sampled), (5, -2),
+                    textcoords="offset points", fontsize="small")  # fmt: skip
     ax.set(xlabel="W₂ from the law, beyond the exact flow", ylabel="excess (percent)")
-    if 100 * dots.sampled.max() > 2 * LINEAR:
-        ax.set_yscale("symlog", linthresh=LINEAR, linscale=2)
-        ax.set_yticks([0, 2, 4, 6, 8, 10, 100], labels=["0", "2", "4", "6", "8", "10", "100"])
-    ax.set_ylim(bottom=0)
+    largest = 100 * dots[["sampled", "upper"]].max(axis=None)
+    if largest > 2 * LINEAR:
+        _stretch_small(ax, LINEAR, 2, [0, 2, 4, 6, 8, 10, 100])
+    elif 100 * dots.sampled.quantile(0.75) < largest / 10:
+        _stretch_small(ax, LINEAR_SMALL, 0.7, [0, 0.01, 0.1, 0.5])
+    else:
+        ax.set_ylim(-0.04 * largest, 1.1 * largest)
+
+
+def _stretch_small(ax: Axes, small: float, share: float, ticks: Sequence[float]) -> None:
+    """Make the vertical axis linear up to ``small``, on so many decades' length, and logarithmic
+    beyond."""
+    ax.set_yscale("symlog", linthresh=small, linscale=share)
+    top = ax.get_ylim()[1]
+    shown = [tick for tick in ticks if tick < top]
+    ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
+    ax.set_ylim(-0.1 * small, top)
 
 
 def entropic_frame(

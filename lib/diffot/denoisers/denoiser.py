@@ -89,7 +89,7 @@ def noisy_levels(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor
     """
     alpha, sigma = levels(schedule, x, t)
     require(
-        bool((sigma > 0).all()),
+        bool(sigma.all()),
         "t is 0, where there is no noise to be told from the data; "
         f"expected 0 < t <= T = {schedule.T}",
     )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffot.denoisers.denoiser import Denoiser, levels, noisy_levels
+from diffot.denoisers.denoiser import Denoiser, noisy_levels
 from diffot.denoisers.parametrization import PARAMETRIZATIONS, Parametrization
 from diffot.errors import (
     as_classes,
@@ -30,14 +30,19 @@ class _Answering(Denoiser):
     parametrization: Parametrization
 
     @abstractmethod
-    def _answer(self, x: Tensor, t: Time) -> Tensor:
+    def _answer(self, x: Tensor, t: Time, alpha: Tensor, sigma: Tensor) -> Tensor:
         """The answer at x, of its shape and type."""
 
     def denoise(self, x: Tensor, t: Time) -> Tensor:
-        return self.parametrization.denoise(self.schedule, x, self._answer(x, t), t)
+        return self._read(self.parametrization.denoise, x, t)
 
     def noise(self, x: Tensor, t: Time) -> Tensor:
-        return self.parametrization.noise(self.schedule, x, self._answer(x, t), t)
+        return self._read(self.parametrization.noise, x, t)
+
+    def _read(self, reading: Callable[..., Tensor], x: Tensor, t: Time) -> Tensor:
+        alpha, sigma = noisy_levels(self.schedule, x, t)
+        require_batch(x)
+        return reading(self.schedule, t, alpha, sigma, x, self._answer(x, t, alpha, sigma))
 
 
 class NetworkDenoiser(_Answering):
@@ -106,19 +111,18 @@ class NetworkDenoiser(_Answering):
             checked[name] = classes.reshape(value.shape)
         return checked
 
-    def _answer(self, x: Tensor, t: Time) -> Tensor:
-        require_batch(x)
+    def _answer(self, x: Tensor, t: Time, alpha: Tensor, sigma: Tensor) -> Tensor:
         weight = next(self.network.parameters())
-        scale = beside(torch.hypot(*levels(self.schedule, x, t)), x)
-        time = self.schedule.network_time(t).to(weight.device, weight.dtype).expand(len(x))
-        inputs: list[Any] = [(x / scale).to(weight.device, weight.dtype), time]
+        scale = beside(torch.hypot(alpha, sigma), x)
+        time = self.schedule.network_time(t).to(weight).expand(len(x))
+        inputs: list[Any] = [(x / scale).to(weight), time]
         if self.labels:
             inputs.append(
                 {name: self._expanded(name, x).to(weight.device) for name in self.labels}
             )
         output = self.network(*inputs)
         _require_answer(output, x, "network")
-        return output.to(x.device, x.dtype)
+        return output.to(x)
 
     def _expanded(self, name: str, x: Tensor) -> Tensor:
         """The classes of a label, one for each point."""
@@ -138,9 +142,7 @@ class _FunctionDenoiser(_Answering):
         self.function, self.schedule, self.first = function, schedule, first
         self.parametrization = parametrization
 
-    def _answer(self, x: Tensor, t: Time) -> Tensor:
-        require_batch(x)
-        noisy_levels(self.schedule, x, t)
+    def _answer(self, x: Tensor, t: Time, alpha: Tensor, sigma: Tensor) -> Tensor:
         t = t if isinstance(t, (int, float)) else torch.as_tensor(t)
         output = self.function(x, t - 1 + self.first)
         _require_answer(output, x, "function")

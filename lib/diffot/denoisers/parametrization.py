@@ -16,8 +16,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffot.denoisers.denoiser import noisy_levels
-from diffot.errors import require
 from diffot.laws.law import beside
 from diffot.processes.schedules import Schedule, Time
 
@@ -38,8 +36,11 @@ class Parametrization:
         a, b = self.coefficients(schedule, t, *schedule.levels(t))
         return beside(a, x_0) * x_0 + beside(b, x_0) * noise
 
-    def denoise(self, schedule: Schedule, x: Tensor, output: Tensor, t: Time) -> Tensor:
-        """The clean point in x, shape (B, *d), that an answer of this kind says.
+    def denoise(
+        self, schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor, x: Tensor, output: Tensor
+    ) -> Tensor:
+        """The clean point in x, shape (B, *d), that an answer of this kind says; alpha and sigma
+        are the schedule's at t.
 
         If that is the noise: (x - sigma_t times it) / alpha_t (Ho et al. 2020, eq. 15; thesis
         eqs. 3.36 and 3.37; Su & Yang 2025, eq. 3.11).
@@ -47,30 +48,35 @@ class Parametrization:
         Raises:
             ValueError: where it says nothing about it: the noise does not, where x is noise only.
         """
-        _, sigma, _, b, whole = self._factors(schedule, x, t)
-        return (b * x - sigma * output) / whole
+        a, b = self.coefficients(schedule, t, alpha, sigma)
+        whole = self._whole(alpha * b - sigma * a, t)
+        return beside(b / whole, x) * x - beside(sigma / whole, x) * output
 
-    def noise(self, schedule: Schedule, x: Tensor, output: Tensor, t: Time) -> Tensor:
+    def noise(
+        self, schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor, x: Tensor, output: Tensor
+    ) -> Tensor:
         """The noise in x, shape (B, *d), that an answer of this kind says.
 
         Raises:
             ValueError: as :meth:`denoise`.
         """
-        alpha, _, a, _, whole = self._factors(schedule, x, t)
-        return (alpha * output - a * x) / whole
-
-    def _factors(self, schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, ...]:
-        """alpha, sigma, a, b and the denominator, shaped to multiply x."""
-        alpha, sigma = noisy_levels(schedule, x, t)
         a, b = self.coefficients(schedule, t, alpha, sigma)
-        whole = alpha * b - sigma * a
-        require(
-            bool((whole != 0).all()),
-            f"at t = {float(torch.as_tensor(t).max()):.6g} an answer of the kind {self.name!r} "
-            "does not say what the clean point is; expected another time, or another "
-            "parametrization",
-        )
-        return tuple(beside(factor, x) for factor in (alpha, sigma, a, b, whole))
+        whole = self._whole(alpha * b - sigma * a, t)
+        return beside(alpha / whole, x) * output - beside(a / whole, x) * x
+
+    def _whole(self, whole: Tensor, t: Time) -> Tensor:
+        """The denominator, if it is not 0."""
+        if not bool(whole.all()):
+            raise ValueError(
+                f"at t = {float(torch.as_tensor(t).max()):.6g} an answer of the kind "
+                f"{self.name!r} does not say what the clean point is; expected another time, or "
+                "another parametrization"
+            )
+        return whole
+
+
+def _zero_and_one(alpha: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.zeros_like(alpha), torch.ones_like(alpha)
 
 
 #: The noise (Ho et al. 2020), the clean point, v (Salimans & Ho 2022, section 4), and the
@@ -78,8 +84,8 @@ class Parametrization:
 PARAMETRIZATIONS = {
     kind.name: kind
     for kind in (
-        Parametrization("eps", lambda schedule, t, alpha, sigma: (0 * alpha, 0 * alpha + 1)),
-        Parametrization("x0", lambda schedule, t, alpha, sigma: (0 * alpha + 1, 0 * alpha)),
+        Parametrization("eps", lambda schedule, t, alpha, sigma: _zero_and_one(alpha)),
+        Parametrization("x0", lambda schedule, t, alpha, sigma: _zero_and_one(alpha)[::-1]),
         Parametrization("v", lambda schedule, t, alpha, sigma: (-sigma, alpha)),
         Parametrization("flow", lambda schedule, t, alpha, sigma: schedule.rates(t)),
     )

@@ -58,4 +58,4 @@ def step(x: Tensor, x_0: Tensor, here: Level, there: Level, fresh: float = 0.0) 
     """
     (alpha, sigma), (next_alpha, next_sigma) = here, there
     keep = (next_sigma**2 - fresh**2) ** 0.5 / sigma
-    return keep * x + (next_alpha - keep * alpha) * x_0
+    return torch.add(keep * x, x_0, alpha=next_alpha - keep * alpha)

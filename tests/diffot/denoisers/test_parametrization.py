@@ -21,10 +21,11 @@ def test_targets_are_read_as_what_they_were_made_of(schedule, name, generator):
     kind = PARAMETRIZATIONS[name]
     x_0, noise = torch.randn(2, 30, 3, dtype=torch.float64, generator=generator)
     t = schedule.draw_times(30, generator) * 0.9
-    alpha, sigma = (level[:, None] for level in schedule.levels(t))
+    levels = schedule.levels(t)
+    alpha, sigma = (level[:, None] for level in levels)
     x, target = alpha * x_0 + sigma * noise, kind.target(schedule, x_0, noise, t)
-    assert (kind.denoise(schedule, x, target, t) - x_0).abs().max() < 1e-10
-    assert (kind.noise(schedule, x, target, t) - noise).abs().max() < 1e-10
+    assert (kind.denoise(schedule, t, *levels, x, target) - x_0).abs().max() < 1e-10
+    assert (kind.noise(schedule, t, *levels, x, target) - noise).abs().max() < 1e-10
 
 
 @pytest.mark.parametrize("schedule", KINDS, ids=lambda s: s.name)

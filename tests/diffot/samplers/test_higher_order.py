@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import (
     DDIMInverseScheduler,
+    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
     UniPCMultistepScheduler,
 )
@@ -18,7 +19,7 @@ from diffot.denoisers.network import as_denoiser
 from diffot.laws.mixtures import GaussianMixture, equal_mixture, thesis_mixture
 from diffot.processes.schedules import linear, scaled_linear
 from diffot.samplers.ddim import ddim, invert
-from diffot.samplers.higher_order import dpmpp_2m, heun, invert_2m, unipc
+from diffot.samplers.higher_order import deis, dpmpp_2m, heun, invert_2m, unipc
 
 SCHEDULE = scaled_linear(1000, 1e-4, 0.02)
 COUNTS = [20, 40, 80, 160]
@@ -87,12 +88,14 @@ def test_orders_of_the_samplers(name, grid):
     assert orders[dpmpp_2m] == pytest.approx(2, abs=0.15)
     assert orders[unipc] > 2.5
     third = partial(unipc, order=3)
-    assert order(third, denoiser, z, exact, grid) > 2.5
+    for other in (third, deis):
+        assert order(other, denoiser, z, exact, grid) > 2.5
+    assert order(partial(deis, order=2), denoiser, z, exact, grid) == pytest.approx(2, abs=0.3)
     least = [(s(denoiser, z, grid(160)) - exact).norm(dim=1).median() for s in (third, unipc)]
     assert least[0] < least[1]
 
 
-@pytest.mark.parametrize("sampler", [heun, dpmpp_2m, unipc])
+@pytest.mark.parametrize("sampler", [heun, dpmpp_2m, unipc, deis])
 def test_equal_steps_down_to_zero_lose_order_to_their_last_step(sampler):
     """As the docstring says: the last DDIM step leaves an error of first order."""
     mixture, z = MIXTURES["overlapping"], normal(100)
@@ -151,7 +154,15 @@ class Counted(Denoiser):
 
 @pytest.mark.parametrize(
     "sampler, evaluations",
-    [(ddim, 10), (invert, 10), (invert_2m, 10), (heun, 19), (dpmpp_2m, 10), (unipc, 10)],
+    [
+        (ddim, 10),
+        (invert, 10),
+        (invert_2m, 10),
+        (heun, 19),
+        (dpmpp_2m, 10),
+        (unipc, 10),
+        (deis, 10),
+    ],
 )
 def test_number_of_evaluations(sampler, evaluations):
     counted = Counted(ExactDenoiser(MIXTURES["overlapping"], SCHEDULE))
@@ -160,7 +171,7 @@ def test_number_of_evaluations(sampler, evaluations):
     assert min(counted.times) == 100  # never at 0, where there is no noise to predict
 
 
-@pytest.mark.parametrize("sampler", [heun, dpmpp_2m, unipc])
+@pytest.mark.parametrize("sampler", [heun, dpmpp_2m, unipc, deis])
 def test_a_single_step_to_zero_is_ddim(sampler):
     denoiser, z = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE), normal(20)
     assert torch.equal(sampler(denoiser, z, 1), ddim(denoiser, z, 1))
@@ -252,10 +263,49 @@ def test_second_order_there_and_back_is_better_than_diffusers(name, steps):
         assert miss(dpmpp_2m(denoiser, invert_2m(denoiser, x_0, grid), grid)) < 0.5 * theirs
 
 
-def test_orders_of_unipc_are_two_and_three():
+@pytest.mark.parametrize("sampler", [unipc, deis])
+def test_orders_are_two_and_three(sampler):
     denoiser = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE)
     with pytest.raises(ValueError, match="order is 4; expected a whole number from 2 to 3"):
-        unipc(denoiser, normal(3), 10, order=4)
+        sampler(denoiser, normal(3), 10, order=4)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_deis_is_that_of_diffusers(order):
+    """Theirs ends at the first level of its table, to which the order does not fall."""
+    denoiser, x = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE), normal(50)
+    theirs = DEISMultistepScheduler(
+        trained_betas=_betas(), solver_order=order, timestep_spacing="trailing",
+        lower_order_final=False,
+    )  # fmt: skip
+    theirs.set_timesteps(10)
+    times = [*(float(t) + 1 for t in theirs.timesteps), 1.0]
+    ours = deis(denoiser, x, times, order)
+    for t in theirs.timesteps:
+        x = theirs.step(denoiser.noise(x, float(t) + 1), t, x).prev_sample
+    assert (ours - x).abs().max() < 1e-4
+    assert (ddim(denoiser, normal(50), times) - x).abs().max() > 1e-2
+
+
+def test_deis_is_exact_where_the_predicted_noise_is_a_polynomial():
+    """With noise that is quadratic in lambda, the flow is an integral that three points know."""
+
+    def quadratic(place):
+        return (1 + 0.3 * place + 0.1 * place**2) * torch.tensor([0.7, -1.3]).double()
+
+    def noise(x, t):
+        alpha, sigma = SCHEDULE.levels(t)
+        return quadratic(torch.log(alpha / sigma)).expand_as(x)
+
+    denoiser, x = as_denoiser(noise, SCHEDULE), normal(5)
+    times = [800.0, 600.0, 500.0, 300.0, 100.0]
+    before = deis(denoiser, x, times[:3])  # two steps, of orders 1 and 2
+    (alpha, sigma), (last, least) = (SCHEDULE.levels(t) for t in (500.0, 100.0))
+    rho = torch.linspace(float(sigma / alpha), float(least / last), 20001, dtype=torch.float64)
+    integral = torch.trapezoid(quadratic(-rho.log()[:, None]), rho, dim=0)
+    exact = last * (before / alpha + integral)
+    assert (deis(denoiser, x, times) - exact).abs().max() < 1e-7
+    assert (ddim(denoiser, before, times[2:]) - exact).abs().max() > 1e-3
 
 
 def test_inversion_undoes_ddim_where_the_predicted_noise_is_constant():
@@ -267,7 +317,7 @@ def test_inversion_undoes_ddim_where_the_predicted_noise_is_constant():
     assert (ddim(denoiser, x_T, 30) - x_0).abs().max() < 1e-11
 
 
-@pytest.mark.parametrize("sampler", [invert, invert_2m, heun, dpmpp_2m, unipc])
+@pytest.mark.parametrize("sampler", [invert, invert_2m, heun, dpmpp_2m, unipc, deis])
 def test_gradients_and_single_precision(sampler):
     denoiser = ExactDenoiser(MIXTURES["overlapping"], linear(100, 1e-3, 0.2))
     x = normal(3).requires_grad_()
@@ -280,7 +330,14 @@ def test_gradients_and_single_precision(sampler):
 
 @pytest.mark.parametrize(
     "sampler, start",
-    [(invert, "x_0"), (invert_2m, "x_0"), (heun, "x_T"), (dpmpp_2m, "x_T"), (unipc, "x_T")],
+    [
+        (invert, "x_0"),
+        (invert_2m, "x_0"),
+        (heun, "x_T"),
+        (dpmpp_2m, "x_T"),
+        (unipc, "x_T"),
+        (deis, "x_T"),
+    ],
 )
 def test_bad_input(sampler, start):
     denoiser = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE)
