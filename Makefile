@@ -24,7 +24,7 @@ help:
 	@echo "                          RESUME=1 to continue an interrupted training,"
 	@echo "                          PRECISION=float32 or bfloat16 to force it]"
 	@echo "make table                renew the table of modules in CONTRIBUTING"
-	@echo "make bench                compare with other libraries, for the page on benchmarks; goes on"
+	@echo "make bench                compare with other libraries (an hour and a half); goes on"
 	@echo "                          where it was interrupted [TOPICS=\"errors ...\" or AGAIN=1]"
 	@echo "make lint                 check the style of code and notebooks, what imports what, and types"
 	@echo "make clean                remove what was built; the virtual environment stays"

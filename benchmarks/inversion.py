@@ -1,7 +1,8 @@
 """From data to noise and back with equally many evaluations each way: how far from where one
 started. Ours of second order (``invert_2m`` and ``dpmpp_2m``, at equal or at crowding times,
-whichever is better) against the better of diffusers' two ways (``DDIMInverseScheduler`` and DDIM,
-``DPMSolverMultistepInverseScheduler`` and DPM++ 2M), with exact denoisers. Nothing is timed.
+whichever is better) against the best of diffusers' ways (``DDIMInverseScheduler`` and DDIM;
+``DPMSolverMultistepInverseScheduler`` and DPM++ 2M, at their equal times or at those of Karras),
+with exact denoisers. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -45,20 +46,19 @@ def denoisers() -> Iterator[tuple[str, ExactDenoiser]]:
     yield "standard normal", ExactDenoiser(equal_mixture([[0.0, 0.0]], 1.0), schedule)
 
 
-def up_by_dpm(denoiser: ExactDenoiser, x: Tensor, steps: int) -> Tensor:
+def there_and_back_by_dpm(denoiser: ExactDenoiser, x: Tensor, steps: int, **more) -> Tensor:
     theirs = diffusers.DPMSolverMultistepInverseScheduler(
-        trained_betas=peers.betas(peers.table(denoiser).alpha_bar), timestep_spacing="trailing"
+        trained_betas=peers.betas(peers.table(denoiser).alpha_bar),
+        timestep_spacing="trailing",
+        **more,
     )
     theirs.set_timesteps(steps)
     for ratio, t in zip(theirs.sigmas.tolist(), theirs.timesteps):
         noise = denoiser.noise(x, peers.time_of(denoiser, ratio))
         x = theirs.step(noise, t, x).prev_sample
-    return x
-
-
-def down_by_dpm(denoiser: ExactDenoiser, z: Tensor, steps: int) -> Tensor:
-    kind, spacing = "DPMSolverMultistepScheduler", {"timestep_spacing": "trailing"}
-    return peers.run_scheduler(peers.scheduler(kind, denoiser, **spacing), denoiser, z, steps)
+    kind = "DPMSolverMultistepScheduler"
+    back = peers.scheduler(kind, denoiser, timestep_spacing="trailing", **more)
+    return peers.run_scheduler(back, denoiser, x, steps)
 
 
 def up_by_ddim(denoiser: ExactDenoiser, x: Tensor, steps: int) -> Tensor:
@@ -82,7 +82,10 @@ def compare(name: str, denoiser: ExactDenoiser, n: int, steps: int) -> dict:
     }
     theirs = {
         "DDIM": ddim(denoiser, up_by_ddim(denoiser, x, steps), steps),
-        "DPM++ 2M": down_by_dpm(denoiser, up_by_dpm(denoiser, x, steps), steps),
+        "DPM++ 2M": there_and_back_by_dpm(denoiser, x, steps),
+        "DPM++ 2M, Karras sigmas": there_and_back_by_dpm(
+            denoiser, x, steps, use_karras_sigmas=True
+        ),
     }
     (ours_best, off), (theirs_best, their_off) = (best(ends, x) for ends in (ours, theirs))
     return row(

@@ -7,9 +7,10 @@ A cost that grows like n^p has the exponent p. Sizes grow by factors of two, on 
 from __future__ import annotations
 
 import multiprocessing
-import resource
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -29,7 +30,10 @@ TITLE = "Scaling"
 THREADS = 1
 SLACK = 1.1  # times the exponent of the arithmetic
 WHY = "The sizes are so small or large that caches and fixed costs bend the line."
-WHY_WORKERS = "Processes share memory and caches, and start before they work."
+WHY_WORKERS = (
+    "Two processes at work slow each other down on this machine, which has two virtual cores, "
+    "and each loads its libraries before it works."
+)
 POINTS = 10**6  # of the estimate
 DENSITIES = 10**5
 CORES = 128
@@ -149,8 +153,11 @@ def peak_of_map(n: int) -> int:
 
 def _peak(n: int) -> int:
     torch.set_num_threads(1)
+    # what getrusage says began with the memory of the process that started this one
+    Path("/proc/self/clear_refs").write_text("5")
     ExactFlow(thesis_mixture("Low2DASymMix"), 1e-6).decode(normal(n, 2))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
 
 
 def workers(count: int) -> list[dict]:

@@ -9,6 +9,7 @@ built book as ``_static/claims.json``.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from sphinx.application import Sphinx
 from bookkit import survey, verdicts
 from bookkit.claims import ERRORLESS, claim_text, number_text
 from bookkit.paths import HYPOTHESES, NOTEBOOKS, RESULTS, SEEDS
+from bookkit.verdicts import chip
 
 BY_HAND = " (judged by hand)"
 #: What chapters are about, by the beginnings of their names; all others are about points.
@@ -54,7 +56,8 @@ def _fill(app: Sphinx, docname: str, source: list[str]) -> None:
     for mark, writer in writers.items():
         if mark in source[0]:
             files = sorted(RESULTS.glob("*_*.json"))
-            for path in [HYPOTHESES, SEEDS, *files]:
+            titled = [NOTEBOOKS / f"{path.stem}.ipynb" for path in files]
+            for path in [HYPOTHESES, SEEDS, *files, *titled]:
                 app.env.note_dependency(str(path))
             results = [json.loads(path.read_text()) for path in files]
             records = Records(json.loads(HYPOTHESES.read_text()), results, survey.read())
@@ -68,7 +71,7 @@ def _publish(app: Sphinx, error: Exception | None) -> None:
 
 
 def kind(notebook: str) -> str:
-    """What a chapter is about, by the letter of its name."""
+    """What a chapter is about, by the beginning of its name."""
     return next((what for what, names in KINDS.items() if notebook.startswith(names)), POINTS)
 
 
@@ -83,7 +86,7 @@ class Judgement:
     @property
     def line(self) -> str:
         """The verdict, where it was found, and why."""
-        return f"**{self.verdict}** ({_chapter(self.notebook)}): {self.because}"
+        return f"**{self.verdict}** ({_chapter(self.notebook)}): {_escaped(self.because)}"
 
 
 def judgements(hypothesis: str, results: list[dict]) -> dict[str, list[Judgement]]:
@@ -129,16 +132,12 @@ def chips_text(records: Records) -> str:
     rows = []
     for name, entry in records.hypotheses.items():
         found = judgements(name, records.results)
-        chips = [_chip(weakest(judged), f" on {what}") for what, judged in found.items()]
+        chips = [chip(weakest(judged), f" on {what}") for what, judged in found.items()]
         link = f'<a href="claims.html{_link(name)}">{name}</a>'
         said = f"<span>{link}. {escape(entry['text'])}</span>"
-        shown = "".join(chips) or _chip("not tested yet")
+        shown = "".join(chips) or chip("not tested yet")
         rows.append(f"<li>{said}<span>{shown}</span></li>")
     return "\n".join(['<ul class="chips">', *rows, "</ul>"])
-
-
-def _chip(verdict: str, where: str = "") -> str:
-    return f'<span class="chip chip-{verdict.replace(" ", "-")}"><b>{verdict}</b>{where}</span>'
 
 
 def compared_text(records: Records) -> str:
@@ -177,11 +176,10 @@ def _found(what: str, judged: list[Judgement]) -> str:
     return f"- On {what}: {'; '.join(each.line for each in judged)}."
 
 
+@functools.cache
 def title(notebook: str) -> str:
     """The title of a chapter, which begins with its short name, e.g. ``V.1``."""
     path = NOTEBOOKS / f"{notebook}.ipynb"
-    if not path.exists():
-        return notebook.replace("_", " ")
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     return re.search("^# (.*)$", "".join(cells[0]["source"]), re.M)[1]
 

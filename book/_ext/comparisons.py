@@ -74,7 +74,7 @@ def _topic(
     parts = [f"### {title}", about.strip(), _table(rows)]
     parts += [f"**Missed.** {_sentences(why, missed)}" for why, missed in _reasons(rows)]
     parts += [conclusion] if conclusion else []
-    return [*parts, f"{measured} Peers: {known}."]
+    return [*parts, f"{measured} Peers: {known}." if known else measured]
 
 
 def _threads(count: int) -> str:

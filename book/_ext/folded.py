@@ -16,12 +16,13 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bookkit.paths import RESULTS
-from bookkit.verdicts import VERDICTS
+from bookkit.verdicts import VERDICTS, chip
 
 _CLAIM = re.compile(r"(\w+\.[\w.]+): (.*?)(?:, n\s=\s([\d,]+))?  \[claimed: (.*)\]")
 _ROWS = re.compile(r"\w+: .*\brows\b.*")
 _END = re.compile(r"\d+ of \d+ claims hold; recorded in \w+\.json")
-_VERDICT = re.compile(rf"([\w ]+) ({'|'.join(sorted(VERDICTS, key=len, reverse=True))}): (.*)")
+_NAMES = "(?:Premise|Hypothesis|Conjecture|Statement)"
+_VERDICT = re.compile(rf"({_NAMES}[\w ]*?) ({'|'.join(VERDICTS)}): (.*)")
 _HEAD = ("What was measured", "Value", "Of how many", "Bounds")
 
 
@@ -31,8 +32,9 @@ def setup(app: Sphinx) -> dict:
 
 
 def _fold(app: Sphinx, document: nodes.document) -> None:
-    path = RESULTS / f"{app.env.docname.split('/')[-1]}.json"
-    if not path.exists():
+    folder, _, name = app.env.docname.rpartition("/")
+    path = RESULTS / f"{name}.json"
+    if folder != "notebooks" or not path.exists():
         return
     claims = json.loads(path.read_text(encoding="utf-8"))["claims"]
     says = {name: claim["says"] for name, claim in claims.items()}
@@ -74,8 +76,7 @@ def split(printed: str, says: dict[str, str]) -> tuple[str, str]:
 def _chips(verdicts: list[tuple[str, ...]]) -> str:
     """A line for each hypothesis, and the verdict on it in a word."""
     lines = [
-        f'<li><span>{escape(name)}: {escape(because)}.</span><span><span class="chip '
-        f'chip-{verdict.replace(" ", "-")}"><b>{verdict}</b></span></span></li>'
+        f"<li><span>{escape(name)}: {escape(because)}.</span><span>{chip(verdict)}</span></li>"
         for name, verdict, because in verdicts
     ]
     return "".join(['<ul class="chips">', *lines, "</ul>"])

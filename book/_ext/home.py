@@ -63,7 +63,10 @@ class PercentRole(ClaimRole):
     """The same of a share, in percent."""
 
     def shown(self, claim: dict) -> str:
-        value, error = (round(100 * claim[key], 10) for key in ("value", "uncertainty"))
+        value, error = (
+            share if share is None else round(100 * share, 10)
+            for share in (claim["value"], claim["uncertainty"])
+        )
         return number_text(value, error)
 
 

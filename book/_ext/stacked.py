@@ -48,8 +48,9 @@ def _stack(app: Sphinx, page: str, template: str, context: dict, doctree: object
             for i, box in enumerate(boxes):
                 file = f"{name.removesuffix('.png')}-{i}.png"
                 picture.crop(box).save(folder / file, optimize=True)
-                about = f"{alt} (part {i + 1} of {len(boxes)})"
-                shown.append(f'<img alt="{about}" loading="lazy" src="../_images/{file}">')
+                size = f'width="{box[2] - box[0]}" height="{box[3] - box[1]}"'
+                about = f'alt="{alt} (part {i + 1} of {len(boxes)})"'
+                shown.append(f'<img {about} {size} loading="lazy" src="../_images/{file}">')
         return f'{before}{tag}<div class="stack">{"".join(shown)}</div>'
 
     context["body"] = _FIGURE.sub(beside, context["body"])

@@ -59,12 +59,12 @@ def _merge_heads(table: BeautifulSoup) -> None:
     if len(rows) != 2:
         return
     first, second = (row.find_all("th") for row in rows)
-    names = [cell for cell in second if cell.string]
-    room = first[: len(names)]
-    if len(first) != len(second) or second[: len(names)] != names:
+    named = [i for i, cell in enumerate(second) if cell.string]
+    if len(first) != len(second) or not named:
         return
-    if any(cell.string for cell in room):
+    names = second[: named[-1] + 1]
+    if len(names) == len(second) or any(cell.string for cell in first[: len(names)]):
         return
-    for cell, name in zip(room, names):
-        cell.string, cell["class"] = name.string, "name"
+    for cell, name in zip(first, names):
+        cell.string, cell["class"] = name.string or "", "name"
     rows[1].decompose()

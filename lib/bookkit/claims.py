@@ -133,12 +133,10 @@ class Claim:
             judged = verdict(self.prediction, self.value, self.uncertainty or 0.0)
             degree = round(self.prediction.degree(self.value), 3)
         error = None if self.uncertainty is None else _rounded(self.uncertainty, 1)
-        value = (
-            round(self.value, -_exponent(error)) if error else _rounded(self.value, self.digits)
-        )
+        value = _to_digit(self.value, error) if error else _rounded(self.value, self.digits)
         return {
             "says": self.says,
-            "value": value + 0.0,  # no minus before a zero
+            "value": value,
             "uncertainty": error,
             "without_error": self.without_error,
             "n": self.n,
@@ -167,6 +165,11 @@ def _exponent(value: float) -> int:
     return math.floor(math.log10(abs(value)) + 1e-9)
 
 
+def _to_digit(value: float, last: float) -> float:
+    """A number, rounded to the digit that ``last`` begins with."""
+    return round(value, -_exponent(last)) + 0.0  # no minus before a zero
+
+
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -182,7 +185,8 @@ def prose_text(claim: Claim) -> str:
     if not claim.uncertainty:
         return number_text(claim.record()["value"])
     last = 10.0 ** (_exponent(claim.value or 1.0) + 1 - claim.digits)
-    return _written(claim.value, None, max(last, _rounded(claim.uncertainty, 1)))
+    last = max(last, _rounded(claim.uncertainty, 1))
+    return _written(_to_digit(claim.value, last), None, last)
 
 
 def _written(value: float, error: float | None, last: float | None) -> str:

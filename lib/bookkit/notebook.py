@@ -318,11 +318,12 @@ class Run:
         Raises:
             ValueError: if claims bear on a hypothesis that was not judged.
         """
-        bearing = {c["hypothesis"] for c in self._claims.values()} - {None, *self._verdicts}
+        bearing = {c["hypothesis"] for c in self._claims.values() if c["hypothesis"]}
+        left = sorted(bearing - self._verdicts.keys())
         require(
-            not bearing,
-            f"claims of {self.name} bear on {', '.join(sorted(map(str, bearing)))}; judge it "
-            "before the end, with run.judge(hypothesis, because)",
+            not left,
+            f"claims of {self.name} bear on {', '.join(left)}; judge each before the end, with "
+            "run.judge(hypothesis, because)",
         )
         results = {
             "notebook": self.name,

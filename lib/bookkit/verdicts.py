@@ -112,6 +112,12 @@ others, that something *can* happen, or happens more often than by chance.
 | *not resolved* | otherwise | otherwise |
 
 In a chapter, a hypothesis gets the weakest verdict of its claims there: it is refuted if one of
-them refutes it, and not resolved if none does but one leaves it open. Chapters on points of a
-line or a plane, on drawn images (with handwritten digits) and on photographs are judged apart,
-each kind again by the weakest."""
+them refutes it, and not resolved if none does but one leaves it open. Chapters on points (of a
+line, a plane or more dimensions), on drawn images (with handwritten digits) and on photographs
+are judged apart, each kind again by the weakest."""
+
+
+def chip(verdict: str, where: str = "") -> str:
+    """A verdict in a colored frame, HTML of the book's pages."""
+    kind = verdict.replace(" ", "-")
+    return f'<span class="chip chip-{kind}"><b>{verdict}</b>{where}</span>'

@@ -77,7 +77,7 @@ def test_a_page_without_a_record_says_so():
 def test_the_kept_record_is_complete():
     entries = json.loads(KEPT.read_text())
     topics = {"sampling", "errors", "inversion", "exact", "scaling", "training"}
-    assert any(set(entry["topics"]) == topics for entry in entries)
+    assert any(topics <= set(entry["topics"]) for entry in entries)
     for entry in entries:
         for topic in entry["topics"].values():
             assert topic["rows"] and all(topic["versions"].values())

@@ -35,6 +35,14 @@ def result(notebook, *claims, **because):
     return {"notebook": notebook, "claims": merged, "verdicts": judged}
 
 
+@pytest.fixture(autouse=True)
+def _titles(monkeypatch):
+    """Chapters of the small records, which no notebook has."""
+    known = page.title
+    invented = {"A_a": "A a", "B_b": "B b", "C_c": "C c", "D_d": "D d", "P9_faces": "P.9 Faces"}
+    monkeypatch.setattr(page, "title", lambda name: invented.get(name) or known(name))
+
+
 @pytest.fixture
 def records():
     one = {"hypothesis": "Hypothesis 1", "prediction": SHARE}
@@ -133,8 +141,10 @@ def test_verdicts_on_photographs_stand_beside_those_on_drawn_images(records):
     on_both = {"hypothesis": "Hypothesis 1", "prediction": SHARE, "without_error": "exact"}
     photographs, drawn = (
         result(name, record(f"{name}.x", value, because="clear", **on_both), h1=because)
-        for name, value, because in (("P9_faces", 0.99, "faces"), ("V2_maps", 0.6, "drawn"))
-    )
+        for name, value, because in (
+            ("P9_faces", 0.99, "p(x | y)"), ("V2_image_transport", 0.6, "drawn")
+        )
+    )  # fmt: skip
     more = page.Records(HYPOTHESES, [*records.results, photographs, drawn], {})
     assert [*page.judgements("Hypothesis 1", more.results)] == [
         "points", "drawn images", "photographs"
@@ -144,8 +154,8 @@ def test_verdicts_on_photographs_stand_beside_those_on_drawn_images(records):
     assert cells == [
         "[Hypothesis 1](#hypothesis-1)",
         "Near goes to near.",
-        "**refuted** ([V2](../notebooks/V2_maps.ipynb)): drawn",
-        "**holds** ([P9](../notebooks/P9_faces.ipynb)): faces",
+        "**refuted** ([V.2](../notebooks/V2_image_transport.ipynb)): drawn",
+        "**holds** ([P.9](../notebooks/P9_faces.ipynb)): p(x \\| y)",
     ]
     assert "Hypothesis" not in page.compared_text(records)
 
@@ -155,3 +165,16 @@ def test_a_bar_in_a_sentence_does_not_part_its_cell(records):
     barred["D.x"]["says"] = "p(x | y)"
     text = page.claims_text(page.Records(HYPOTHESES, [result("D_d", barred)], {}))
     assert "| p(x \\| y) <br>`D.x` |" in text
+
+
+@pytest.mark.parametrize(
+    ("notebook", "what"),
+    [
+        ("H2a_brightness", "drawn images"), ("T1_image_models", "drawn images"),
+        ("V2_image_transport", "drawn images"), ("G2_guided_images", "drawn images"),
+        ("P2_the_same_latents", "photographs"), ("V1_flow_versus_optimal_transport", "points"),
+        ("G1_guidance_in_the_plane", "points"), ("K1_random_densities", "points"),
+    ],
+)  # fmt: skip
+def test_kinds_of_chapters(notebook, what):
+    assert page.kind(notebook) == what

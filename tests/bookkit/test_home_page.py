@@ -51,6 +51,17 @@ def test_an_unknown_figure_is_named():
         home._picture("fig-none")
 
 
+@pytest.mark.parametrize(
+    ("claim", "shown"),
+    [
+        ({"value": 0.99, "uncertainty": 0.007}, "99.0 ± 0.7"),
+        ({"value": 0.158, "uncertainty": None}, "15.8"),
+    ],
+)
+def test_a_share_in_percent(claim, shown):
+    assert home.PercentRole().shown(claim).replace("\u00a0", " ") == shown
+
+
 def test_an_unknown_claim_is_an_error_of_the_page():
     role = home.ClaimRole()
     role.text = "V1.none"

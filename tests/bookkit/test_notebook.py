@@ -199,7 +199,7 @@ def test_verdicts_follow_from_value_error_and_prediction(book, capsys, monkeypat
     claim(run, 1.0, uncertainty=0.01, name="N1.sure", because="of that", **bears)
     claim(run, 0.0, at_least=0, name="N1.other", hypothesis="Hypothesis 2", verdict="refuted")
     run.judge("Hypothesis 1", "nearly so")
-    with pytest.raises(ValueError, match="claims of N1 bear on Hypothesis 2; judge it"):
+    with pytest.raises(ValueError, match="claims of N1 bear on Hypothesis 2; judge each"):
         run.finish()
     run.judge("Hypothesis 2", "seen")
     run.finish()
@@ -366,6 +366,10 @@ def test_numbers_are_written_for_readers(value, uncertainty, text):
         (0.70312, 0.0196, 3, 0.70, "0.70"),  # no more than the error leaves
         (0.70312, 0.0196, 1, 0.70, "0.7"),  # nor than is asked for
         (98.63, 0.96, 3, 99.0, "99"),
+        (166.3, 10.0, 3, 170.0, "170"),
+        (147.3, 2.0, 2, 147.0, "150"),
+        (-0.02, 0.6, 3, 0.0, "0.0"),
+        (9.97e-5, 3e-6, 3, 1e-4, "1.00 × 10⁻⁴"),
         (-0.04, 0.052, 3, -0.04, "−0.04"),
         (0.0002162, 0.000031, 2, 0.00022, "2.2 × 10⁻⁴"),
         (0.17806, None, 3, 0.178, "0.178"),

@@ -40,6 +40,7 @@ def test_names_of_rows_stand_in_the_first_line_of_the_head():
     assert heads(one) == [["law", "cost"]]
     two = one.set_index(pd.MultiIndex.from_tuples([("a", 1), ("a", 2)], names=["law", "steps"]))
     assert heads(two) == [["law", "steps", "cost"]]
+    assert heads(two.rename_axis([None, "steps"])) == [["", "steps", "cost"]]
     assert heads(one.rename_axis(None)) == [["", "cost"]]
 
 

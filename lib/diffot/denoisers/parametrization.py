@@ -39,11 +39,15 @@ class Parametrization:
     def denoise(
         self, schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor, x: Tensor, output: Tensor
     ) -> Tensor:
-        """The clean point in x, shape (B, *d), that an answer of this kind says; alpha and sigma
-        are the schedule's at t.
+        """The clean point in x, shape (B, *d), that an answer of this kind says.
 
         If that is the noise: (x - sigma_t times it) / alpha_t (Ho et al. 2020, eq. 15; thesis
         eqs. 3.36 and 3.37; Su & Yang 2025, eq. 3.11).
+
+        Args:
+            alpha, sigma: the schedule's at t, float64 of shape () or (B,), sigma above 0, as
+                :func:`~diffot.denoisers.denoiser.noisy_levels` has them.
+            x, output: noisy points and what was answered, shape (B, *d).
 
         Raises:
             ValueError: where it says nothing about it: the noise does not, where x is noise only.
@@ -55,10 +59,9 @@ class Parametrization:
     def noise(
         self, schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor, x: Tensor, output: Tensor
     ) -> Tensor:
-        """The noise in x, shape (B, *d), that an answer of this kind says.
+        r"""The noise in x, :math:`(\alpha o - a x) / (\alpha b - \sigma a)` for the answer o.
 
-        Raises:
-            ValueError: as :meth:`denoise`.
+        Arguments, shape and errors are those of :meth:`denoise`.
         """
         a, b = self.coefficients(schedule, t, alpha, sigma)
         whole = self._whole(alpha * b - sigma * a, t)
@@ -75,8 +78,12 @@ class Parametrization:
         return whole
 
 
-def _zero_and_one(alpha: Tensor) -> tuple[Tensor, Tensor]:
+def _noise(schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     return torch.zeros_like(alpha), torch.ones_like(alpha)
+
+
+def _point(schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.ones_like(alpha), torch.zeros_like(alpha)
 
 
 #: The noise (Ho et al. 2020), the clean point, v (Salimans & Ho 2022, section 4), and the
@@ -84,8 +91,8 @@ def _zero_and_one(alpha: Tensor) -> tuple[Tensor, Tensor]:
 PARAMETRIZATIONS = {
     kind.name: kind
     for kind in (
-        Parametrization("eps", lambda schedule, t, alpha, sigma: _zero_and_one(alpha)),
-        Parametrization("x0", lambda schedule, t, alpha, sigma: _zero_and_one(alpha)[::-1]),
+        Parametrization("eps", _noise),
+        Parametrization("x0", _point),
         Parametrization("v", lambda schedule, t, alpha, sigma: (-sigma, alpha)),
         Parametrization("flow", lambda schedule, t, alpha, sigma: schedule.rates(t)),
     )

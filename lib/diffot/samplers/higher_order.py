@@ -142,8 +142,8 @@ def deis(
               \qquad P(s) = \hat\varepsilon(\lambda_i + s h).
 
     Steps from no data at all and to time 0 are DDIM, and toward the latter the order falls to 1.
-    There is no correction: with twenty steps and more :func:`unipc` of order 3 is as good or
-    better; with ten, this one often is.
+    There is no correction. With ten steps it is often more accurate than :func:`unipc` of order
+    3; with fifty and more, on laws in the plane, that one is.
 
     Args:
         denoiser, x_T, steps: as for :func:`heun`.
