@@ -22,7 +22,7 @@ from benchmarks import measuring
 from bookkit.paths import RESULTS
 from diffot.files import write_whole
 
-TOPICS = ("sampling", "errors", "inversion", "exact", "scaling", "training", "book")
+TOPICS = ("sampling", "errors", "inversion", "exact", "scaling", "training", "notebooks", "book")
 KEPT = RESULTS / "benchmarks.json"
 
 
@@ -58,7 +58,7 @@ def run(name: str, tiny: bool) -> None:
             "date": datetime.date.today().isoformat(),
             "seconds": round(duration),
             "threads": threads,
-            "versions": {} if name == "book" else measuring.versions(),
+            "versions": {} if name in ("book", "notebooks") else measuring.versions(),
             "rows": rows,
             "conclusion": topic.conclusion(rows) if hasattr(topic, "conclusion") else "",
         }

@@ -25,7 +25,7 @@ THREADS = 1
 STEPS = 50
 WHY = (
     "Levels, coefficients and checks of a step are some thirty operations on tensors of one "
-    "number each, and eight passes over the points: 0.1 ms in all, whatever the network costs."
+    "number each, and there are eight passes over the points, whatever the network costs."
 )
 
 
