@@ -191,19 +191,20 @@ def conclusion(rows: Sequence[dict]) -> str:
     def hours(name: str, size: int) -> float:
         r = found[name]
         largest, _, taken = r["name"].partition(" (")[2].removesuffix(" s)").partition(": ")
-        return float(taken) * (size / float(largest)) ** r["ours"] / 3600
+        exponent = max(r["ours"], r["peer"])
+        return float(taken) * (size / float(largest)) ** exponent / 3600
 
     one = next(r for r in rows if r["against"] == "one process")
     each = one["peer"] / float(one["name"].split()[0])
     return (
-        f"By these fits, a million points take the exact map "
-        f"{60 * hours('exact map, in points', POINTS):.2g} minutes on one core, and the encoder "
+        f"By these fits, or by the arithmetic where it grows faster, a million points take the "
+        f"exact map {60 * hours('exact map, in points', POINTS):.2g} minutes on one core, and the encoder "
         f"of a density {60 * hours('encoder of a density, in points', POINTS):.2g} minutes; both "
         f"can be divided among any number of processes, as points do not know each other. Their "
         f"optimal assignment would take "
         f"{hours(COSTS[-1][0], POINTS):.2g} hours and {8 * POINTS**2 / 1e12:.0f} TB for the "
         f"costs of all pairs, so that it is out of reach in one piece, and bounds have to do. A "
         f"hundred thousand densities at {each:.2g} s each take "
-        f"{DENSITIES * each / 3600 / CORES:.2g} hours on {CORES} cores, if these share as little "
-        f"as processes do here."
+        f"{DENSITIES * each / 3600 / CORES:.2g} hours on {CORES} cores that do not slow each "
+        f"other down, as the two of this machine do."
     )
