@@ -199,8 +199,9 @@ def conclusion(rows: Sequence[dict]) -> str:
     return (
         f"By these fits, or by the arithmetic where it grows faster, a million points take the "
         f"exact map {60 * hours('exact map, in points', POINTS):.2g} minutes on one core, and "
-        f"the encoder of a density {60 * hours('encoder of a density, in points', POINTS):.2g} minutes; both "
-        f"can be divided among any number of processes, as points do not know each other. Their "
+        f"the encoder of a density "
+        f"{60 * hours('encoder of a density, in points', POINTS):.2g} minutes; both can be "
+        f"divided among any number of processes, as points do not know each other. Their "
         f"optimal assignment would take "
         f"{hours(COSTS[-1][0], POINTS):.2g} hours and {8 * POINTS**2 / 1e12:.0f} TB for the "
         f"costs of all pairs, so that it is out of reach in one piece, and bounds have to do. A "
