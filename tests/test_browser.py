@@ -104,7 +104,7 @@ def small_figures(page):
     """Raster figures whose smallest text is below the limit: (pixels of the text, name)."""
     shown = page.evaluate(
         """[...document.querySelectorAll('.cell_output figure img')]
-           .filter(i => i.naturalWidth > 0 && i.src.endsWith('.png'))
+           .filter(i => i.offsetWidth > 0 && i.naturalWidth > 0 && i.src.endsWith('.png'))
            .map(i => [i.getBoundingClientRect().width / i.naturalWidth, i.src])"""
     )
     plots.use_style()
