@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from decimal import Decimal
 
 import nbformat
 import papermill
@@ -108,11 +109,13 @@ def test_claims_have_an_uncertainty_or_say_why_not(path):
 
 @each
 def test_bounds_are_four_standard_errors_away(path):
-    record = json.loads((paths.RESULTS / f"{path.stem}.json").read_text())
+    record = json.loads(
+        (paths.RESULTS / f"{path.stem}.json").read_text(), parse_float=Decimal, parse_int=Decimal
+    )
     for name, claim in record["claims"].items():
         for bound in (claim["at_least"], claim["at_most"]):
             if bound is not None and claim["uncertainty"] is not None:
-                assert abs(claim["value"] - bound) >= 3.999999 * claim["uncertainty"], name
+                assert abs(claim["value"] - bound) >= 4 * claim["uncertainty"], name
 
 
 @each
