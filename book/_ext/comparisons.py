@@ -10,6 +10,7 @@ import json
 
 from sphinx.application import Sphinx
 
+from bookkit.claims import number_text
 from bookkit.paths import RESULTS
 
 _PLACE = "<!-- benchmarks -->"
@@ -87,10 +88,15 @@ def _table(rows: list[dict]) -> str:
 
 
 def _cells(row: dict) -> list[str]:
-    low, high = (f"{value:.3g}" for value in row["quartiles"])
-    ours, peer = f"{row['ours']:.3g}", f"{row['peer']:.3g} {row['unit']}"
-    ratio = f"{row['ratio']:.3g} ({low}, {high})"
+    low, high = map(_number, row["quartiles"])
+    ours, peer = _number(row["ours"]), f"{_number(row['peer'])} {row['unit']}"
+    ratio = f"{_number(row['ratio'])} ({low}, {high})"
     return [row["name"], row["against"], ours, peer, ratio, _target(row)]
+
+
+def _number(value: float) -> str:
+    """Three digits."""
+    return number_text(float(f"{value:.3g}"))
 
 
 def _target(row: dict) -> str:

@@ -84,6 +84,8 @@ def excess_against_law(ax: Axes, dots: pd.DataFrame, floor: tuple[float, float])
         _stretch_small(ax, LINEAR_SMALL, 0.7, [0, 0.01, 0.1, 0.5])
     else:
         ax.set_ylim(-0.04 * largest, 1.1 * largest)
+    left, right = ax.get_xlim()
+    ax.set_xlim(left, right + 0.15 * (right - left))  # room for the labels
 
 
 def _stretch_small(ax: Axes, small: float, share: float, ticks: Sequence[float]) -> None:
