@@ -46,7 +46,12 @@ OURS = {
     "dpmpp_2m": dpmpp_2m,
     "unipc 2": unipc,
     "unipc 3": partial(unipc, order=3),
-    "deis": deis,
+    "deis 3": deis,
+    "deis 4": partial(deis, order=4),
+    "deis 3 in the ratio": partial(deis, variable="ratio", falling=False),
+    "deis 4 in the ratio": partial(deis, order=4, variable="ratio", falling=False),
+    "deis 3, not falling": partial(deis, falling=False),
+    "deis 4, not falling": partial(deis, order=4, falling=False),
     "heun": heun,
 }
 DIFFUSERS = {

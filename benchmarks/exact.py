@@ -47,7 +47,11 @@ def measure(tiny: bool = False) -> list[dict]:
     draws = seeds.generator(0, "benchmark of exact machinery")
     with torch.no_grad():
         return [
-            *(score(*size, points, rounds, draws) for size in SIZES[: 1 if tiny else None]),
+            *(
+                made
+                for size in SIZES[: 1 if tiny else None]
+                for made in score(*size, points, rounds, draws)
+            ),
             *exact_map(points, rounds, draws),
             *assignment(n, rounds, draws),
             pairs(256, rounds, draws),
@@ -55,24 +59,33 @@ def measure(tiny: bool = False) -> list[dict]:
         ]
 
 
-def score(k: int, d: int, n: int, rounds: int, draws: torch.Generator) -> dict:
-    """Scores against their two products of matrices, points with axes and back."""
+def score(k: int, d: int, n: int, rounds: int, draws: torch.Generator) -> list[dict]:
+    """Scores against their two products of matrices, points with axes and back: written down
+    plainly, and in the arrangement that is fastest here, in parts that the cache holds."""
     means = torch.randn(k, d, dtype=torch.float64, generator=draws)
     law = equal_mixture(means.tolist(), 0.1)
     x = torch.randn(n, d, dtype=torch.float64, generator=draws)
     axes = torch.randn(k * d, d, dtype=torch.float64, generator=draws)
-    times = in_turn(
-        {"score": lambda: law.score(x, 0.8, 0.6), "products": lambda: x @ axes.mT @ axes}, rounds
-    )
-    return row(
-        f"score, {k} components in dimension {d}",
-        times["score"],
-        times["products"],
-        unit=f"s, {n} points",
-        against="its two matrix products",
-        target=2.0,
-        why=WHY_SCORE,
-    )
+    parts = x.split(max(1, 2**17 // (k * d)))
+    ways = {
+        "score": lambda: law.score(x, 0.8, 0.6),
+        "its two matrix products": lambda: x @ axes.mT @ axes,
+        "the same, arranged best": lambda: [axes.mT @ (axes @ part.mT) for part in parts],
+    }
+    times = in_turn(ways, rounds)
+    ours = times.pop("score")
+    return [
+        row(
+            f"score, {k} components in dimension {d}",
+            ours,
+            theirs,
+            unit=f"s, {n} points",
+            against=against,
+            target=2.0,
+            why=WHY_SCORE,
+        )
+        for against, theirs in times.items()
+    ]
 
 
 class Counted(ExactFlow):

@@ -2,7 +2,9 @@
 started. Ours of second order (``invert_2m`` and ``dpmpp_2m``, at equal times, crowding ones or
 those of Karras, the best) against the best of diffusers' ways (``DDIMInverseScheduler`` and DDIM;
 ``DPMSolverMultistepInverseScheduler`` and DPM++ 2M, at their equal times or at those of Karras),
-with exact denoisers. Nothing is timed.
+with exact denoisers; and EDICT (``couple`` and ``uncouple``), which keeps two latents and can be
+undone exactly, with what that costs: how far its latent, and that of ``invert_2m``, are from
+where the flow leads. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from benchmarks.errors import grids
 from benchmarks.measuring import row
 from diffot import seeds
 from diffot.denoisers.exact import ExactDenoiser
+from diffot.flows.exact import ExactFlow
 from diffot.laws import toy
 from diffot.laws.mixtures import GaussianMixture, equal_mixture, thesis_mixture
 from diffot.learning import recipes
+from diffot.samplers.coupled import couple, uncouple
 from diffot.samplers.ddim import ddim
 from diffot.samplers.higher_order import dpmpp_2m, invert_2m
 
@@ -32,6 +36,10 @@ PLANE = ("Low2DUnimodal", "Low2DBimodal", "Low2DSymMix", "Low2DASymMix", "Low2DS
 WHY = (
     "Both are of second order. Where modes are narrow and far apart, ours is ahead by less than "
     "two times."
+)
+WHY_COUPLED = (
+    "Its order is the first, and its steps are twice as long for as many evaluations; it is "
+    "exact there and back, not on the way."
 )
 
 
@@ -76,11 +84,21 @@ def up_by_ddim(denoiser: ExactDenoiser, x: Tensor, steps: int) -> Tensor:
     return x
 
 
-def compare(name: str, denoiser: ExactDenoiser, n: int, steps: int) -> dict:
+def compare(name: str, denoiser: ExactDenoiser, n: int, steps: int) -> list[dict]:
     x = denoiser.law.sample(n, seeds.generator(0, name))
+    latents = {
+        grid: invert_2m(denoiser, x, times) for grid, times in grids(denoiser, steps).items()
+    }
     ours = {
-        grid: dpmpp_2m(denoiser, invert_2m(denoiser, x, times), times)
+        grid: dpmpp_2m(denoiser, latents[grid], times)
         for grid, times in grids(denoiser, steps).items()
+    }
+    pairs = {
+        grid: couple(denoiser, x, times) for grid, times in grids(denoiser, steps // 2).items()
+    }
+    coupled = {
+        grid: uncouple(denoiser, pairs[grid], times)[0]
+        for grid, times in grids(denoiser, steps // 2).items()
     }
     theirs = {
         "DDIM": ddim(denoiser, up_by_ddim(denoiser, x, steps), steps),
@@ -90,14 +108,33 @@ def compare(name: str, denoiser: ExactDenoiser, n: int, steps: int) -> dict:
         ),
     }
     (ours_best, off), (theirs_best, their_off) = (best(ends, x) for ends in (ours, theirs))
-    return row(
-        f"{name}, {steps} steps each way, {ours_best}",
-        *(blocks(distances) for distances in (off, their_off)),
-        unit="distance",
-        against=f"diffusers, {theirs_best}",
-        target=HALF,
-        why=WHY,
+    (pairs_best, pairs_off), exact = best(coupled, x), at_the_latents(denoiser, x)
+    copies = {grid: pair[0] for grid, pair in pairs.items()}
+    (copy_best, copy_off), (_, latent_off) = (best(ends, exact) for ends in (copies, latents))
+    compared = (
+        (ours_best, off, f"diffusers, {theirs_best}", their_off, HALF, WHY),
+        (f"EDICT, {pairs_best}", pairs_off, f"diffusers, {theirs_best}", their_off, HALF, WHY),
+        (f"latent of EDICT, {copy_best}", copy_off, "invert_2m", latent_off, 1.0, WHY_COUPLED),
     )
+    return [
+        row(
+            f"{name}, {steps} evaluations each way, {way}",
+            blocks(distances),
+            blocks(others),
+            unit="distance",
+            against=against,
+            target=target,
+            why=why,
+        )
+        for way, distances, against, others, target, why in compared
+    ]
+
+
+def at_the_latents(denoiser: ExactDenoiser, x: Tensor) -> Tensor:
+    """Where the flow takes the data by time T."""
+    levels = (float(level) for level in denoiser.schedule.levels(denoiser.schedule.T))
+    end = ExactFlow(denoiser.law.marginal(*levels), 1e-9)
+    return end.decode(ExactFlow(denoiser.law, 1e-9).encode(x))
 
 
 def best(ends: dict[str, Tensor], x: Tensor) -> tuple[str, Tensor]:
@@ -112,4 +149,4 @@ def blocks(distances: Tensor) -> list[float]:
 
 def measure(tiny: bool = False) -> list[dict]:
     n, counts = (BLOCKS, STEPS[:1]) if tiny else (2000, STEPS)
-    return [compare(*named, n, steps) for named in denoisers() for steps in counts]
+    return [made for named in denoisers() for k in counts for made in compare(*named, n, k)]

@@ -11,7 +11,7 @@ from chapters.transport_methods.bridging import (
     fitted,
 )
 from diffot.learning import networks
-from diffot.learning.training import TrainConfig
+from diffot.learning.configuration import TrainConfig
 from diffot.transport.bridges import gaussian_bridge
 from diffot.transport.couplings import GaussianCoupling, rectified
 

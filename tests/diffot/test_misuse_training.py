@@ -25,13 +25,14 @@ from diffot.learning import (
 from diffot.learning.attributes import AttributeProbe
 from diffot.learning.autoencoder import ConditionalVAE
 from diffot.learning.batches import Draws, Epochs
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.epoch_kinds import AutoencoderRecipe, ProbeRecipe
 from diffot.learning.kinds import DenoiserRecipe
 from diffot.learning.networks import MLP
 from diffot.learning.objectives import DenoisingLoss, FlowMatchingLoss
 from diffot.learning.runs import TrainingRun
 from diffot.learning.snapshots import Snapshots
-from diffot.learning.training import TrainConfig, TrainResult
+from diffot.learning.training import TrainResult
 from diffot.processes.schedules import scaled_linear
 
 SCHEDULE = scaled_linear(1000, 1e-4, 0.02)

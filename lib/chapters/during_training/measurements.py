@@ -38,9 +38,10 @@ from diffot.laws import examples
 from diffot.laws.mixtures import thesis_mixture
 from diffot.learning import networks, recipes
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import DECAYS, TrainConfig
 from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.snapshots import Snapshots
-from diffot.learning.training import DECAYS, TrainConfig, train
+from diffot.learning.training import train
 from diffot.measures.evaluation import noise_errors
 from diffot.processes.schedules import scaled_linear
 from diffot.seeds import generator
@@ -68,7 +69,7 @@ class TrainingTask:
 
     Attributes:
         law: a name in :data:`LAWS`.
-        decay: of the learning rate, as in :class:`~diffot.learning.training.TrainConfig`.
+        decay: of the learning rate, as in :class:`~diffot.learning.configuration.TrainConfig`.
         seed: of the weights and of everything drawn.
         iterations: steps of training; the moments up to here are measured.
         points: latents, and points of a sample.

@@ -31,8 +31,9 @@ from diffot.estimates import GROUPS, columns, mean
 from diffot.laws.law import beside
 from diffot.learning import datasets, measured, networks, recipes, registry
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.objectives import Examples, Inputs, Objective
-from diffot.learning.training import TrainConfig, train
+from diffot.learning.training import train
 from diffot.seeds import generator
 
 KINDS = ("NPR", "SN")

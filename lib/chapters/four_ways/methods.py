@@ -21,10 +21,11 @@ from diffot.flows.sampled import SampledMap
 from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.learning import networks
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.gan import GANConfig, GeneratorMap, train_gan
 from diffot.learning.normalizing_flow import LikelihoodLoss, NormalizingFlow, spline_flow
 from diffot.learning.objectives import DenoisingLoss, Objective
-from diffot.learning.training import TrainConfig, train
+from diffot.learning.training import train
 from diffot.learning.vae import VAE, BoundLoss, VAEMap, importance_bound
 from diffot.processes.schedules import Rectified
 from diffot.samplers.higher_order import heun

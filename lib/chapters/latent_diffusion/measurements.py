@@ -22,8 +22,9 @@ from diffot.errors import require_batch, require_known, require_type
 from diffot.estimates import GROUPS, Estimate, columns, jackknife, mean
 from diffot.learning import checkpoints, datasets, measured, networks, recipes, registry
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.objectives import DenoisingLoss
-from diffot.learning.training import TrainConfig, train
+from diffot.learning.training import train
 from diffot.measures import quality
 from diffot.samplers.ddim import ddim
 from diffot.seeds import generator

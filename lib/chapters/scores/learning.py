@@ -13,6 +13,7 @@ from diffot.errors import as_number, require_known, require_type
 from diffot.laws.mixtures import equal_mixture
 from diffot.learning import networks
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.measured import set_whole_numbers
 from diffot.learning.objectives import Objective
 from diffot.learning.score_matching import (
@@ -21,7 +22,7 @@ from diffot.learning.score_matching import (
     ImplicitScoreLoss,
     SlicedScoreLoss,
 )
-from diffot.learning.training import TrainConfig, train
+from diffot.learning.training import train
 from diffot.seeds import generator
 
 LAW = equal_mixture([[1.0, 0.5], [-1.0, 0.8], [0.3, -1.2]], [0.2, 0.3, 0.1])

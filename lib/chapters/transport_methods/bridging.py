@@ -33,8 +33,9 @@ from diffot.flows.maps import Map
 from diffot.laws.law import beside
 from diffot.laws.points import PointSet
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.objectives import Examples, Inputs, Objective
-from diffot.learning.training import TrainConfig, train
+from diffot.learning.training import train
 from diffot.seeds import generator
 
 STEPS = 30  # of the simulated processes

@@ -28,8 +28,9 @@ from diffot.laws.mixtures import GaussianMixture, thesis_mixture
 from diffot.laws.points import PointSet
 from diffot.learning import networks, recipes
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.objectives import FlowMatchingLoss
-from diffot.learning.training import TrainConfig, train
+from diffot.learning.training import train
 from diffot.processes.schedules import Rectified
 from diffot.samplers.higher_order import heun
 from diffot.seeds import generator

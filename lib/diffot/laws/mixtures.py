@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ from diffot.errors import (
     require_tensor,
 )
 from diffot.laws.law import Law, Level, levels
+
+_CHUNK = 2**17  # numbers per array of (component, dimension, point): fits a core's cache
 
 
 class GaussianMixture(Law):
@@ -126,18 +128,23 @@ class GaussianMixture(Law):
         )
 
     def log_prob(self, x: Tensor, alpha: Level = 1.0, sigma: Level = 0.0) -> Tensor:
-        return torch.logsumexp(self._log_joint(x, alpha, sigma)[0], 1).to(x)
+        joint = self._joint(x, alpha, sigma)
+        return torch.cat([torch.logsumexp(log_joint, 0) for log_joint, *_ in joint]).to(x)
 
     def score(self, x: Tensor, alpha: Level = 1.0, sigma: Level = 0.0) -> Tensor:
         r"""The gradient of the log density, :math:`-\sum_k r_k P_k^{-1} (x - \alpha m_k)` with
         :math:`P_k = \alpha^2 C_k + \sigma^2 I`: no division by a small sigma."""
-        log_joint, rotated, spectrum, _, _ = self._log_joint(x, alpha, sigma)
-        weights = torch.softmax(log_joint, 1)
-        return -self._back(weights[:, :, None] * (rotated / spectrum)).to(x)
+        return torch.cat(
+            [
+                -self._back(torch.softmax(log_joint, 0)[:, None] * pull)
+                for log_joint, pull, *_ in self._joint(x, alpha, sigma)
+            ]
+        ).to(x)
 
     def responsibilities(self, x: Tensor, alpha: Level = 1.0, sigma: Level = 0.0) -> Tensor:
         """Posterior probability of each component given x, shape (B, K); rows sum to 1."""
-        return torch.softmax(self._log_joint(x, alpha, sigma)[0], 1).to(x)
+        joint = self._joint(x, alpha, sigma)
+        return torch.cat([torch.softmax(log_joint, 0).mT for log_joint, *_ in joint]).to(x)
 
     def mode(self, x: Tensor) -> Tensor:
         """Index of the component most likely to have drawn each point, int64 of shape (B,)."""
@@ -152,24 +159,27 @@ class GaussianMixture(Law):
         with the responsibilities r_k (conditioning of jointly Gaussian vectors, Bishop 2006,
         eq. 2.116).
         """
-        log_joint, rotated, spectrum, alpha, _ = self._log_joint(x, alpha, sigma)
-        weights = torch.softmax(log_joint, 1)
-        gain = alpha * self._spectrum / spectrum * rotated
-        return (weights @ self.means + self._back(weights[:, :, None] * gain)).to(x)
+        parts = []
+        for log_joint, pull, _, a, _ in self._joint(x, alpha, sigma):
+            weights = torch.softmax(log_joint, 0)
+            gain = a * self._spectrum[:, :, None] * pull
+            parts.append(weights.mT @ self.means + self._back(weights[:, None] * gain))
+        return torch.cat(parts).to(x)
 
     def posterior_covariance(self, x: Tensor, alpha: Level, sigma: Level) -> Tensor:
         r"""The covariance of x_0 given x, shape (B, d, d): the mean of the components',
         :math:`\sigma^2 C_k P_k^{-1}`, and the covariance of their means."""
-        log_joint, rotated, spectrum, alpha, sigma = self._log_joint(x, alpha, sigma)
-        weights = torch.softmax(log_joint, 1)
-        gain = alpha * self._spectrum / spectrum * rotated
-        means = self.means - self._center + (self._axes @ gain[..., None])[..., 0]
-        centered = means - (weights[:, :, None] * means).sum(1, keepdim=True)
-        variances = sigma**2 * self._spectrum / spectrum
-        within = torch.einsum(
-            "bk,kie,bke,kje->bij", weights, self._axes, variances.expand_as(rotated), self._axes
-        )
-        return (within + torch.einsum("bk,bki,bkj->bij", weights, centered, centered)).to(x)
+        parts, own = [], self._spectrum[:, :, None]
+        for log_joint, pull, spectrum, a, s in self._joint(x, alpha, sigma):
+            weights = torch.softmax(log_joint, 0)
+            means = (self.means - self._center)[:, :, None] + self._axes @ (a * own * pull)
+            centered = means - (weights[:, None] * means).sum(0)
+            variances = (s**2 * own / spectrum).expand_as(pull)
+            within = torch.einsum(
+                "kb,kie,keb,kje->bij", weights, self._axes, variances, self._axes
+            )
+            parts.append(within + torch.einsum("kb,kib,kjb->bij", weights, centered, centered))
+        return torch.cat(parts).to(x)
 
     def posterior(self, x: Tensor, alpha: float, sigma: float) -> GaussianMixture:
         r"""The law of x_0 given x: what a perfect stochastic sampler draws from x.
@@ -190,33 +200,36 @@ class GaussianMixture(Law):
         sigma = as_number(sigma, "sigma", above=0)
         require_tensor(x, "x", "a floating-point tensor of shape (d,)")
         require(x.ndim == 1, f"x has shape {tuple(x.shape)}; expected one point, shape (d,)")
-        log_joint, rotated, spectrum, _, _ = self._log_joint(x[None].double(), alpha, sigma)
-        weights = torch.softmax(log_joint[0], 0)
+        log_joint, pull, spectrum, _, _ = next(self._joint(x[None].double(), alpha, sigma))
+        weights = torch.softmax(log_joint[:, 0], 0)
         kept = weights > 0
         axes, own = self._axes[kept], self._spectrum[kept]
-        spectrum = spectrum[0, kept]
-        gain = alpha * own / spectrum * rotated[0, kept]
-        means = self.means[kept] + (axes @ gain[:, :, None])[:, :, 0]
-        covariance = axes * (sigma**2 * own / spectrum)[:, None, :] @ axes.mT
+        means = self.means[kept] + (axes @ (alpha * own[:, :, None] * pull[kept]))[:, :, 0]
+        covariance = axes * (sigma**2 * own / spectrum[kept, :, 0])[:, None, :] @ axes.mT
         covariance = (covariance + covariance.mT) / 2
         return GaussianMixture(weights[kept] / weights[kept].sum(), means, covariance)
 
-    def _log_joint(self, x: Tensor, alpha: Level, sigma: Level) -> tuple[Tensor, ...]:
-        """log(w_k N(x; ...)) of shape (B, K), with x - alpha m_k in each component's own axes
-        (B, K, d), the variances along them (B or 1, K, d), and alpha and sigma as (B or 1, 1, 1).
-        """
+    def _joint(self, x: Tensor, alpha: Level, sigma: Level) -> Iterator[tuple[Tensor, ...]]:
+        """For as many points at a time as a core's cache holds: log(w_k N(x; ...)), shape (K, B);
+        P_k^-1 (x - alpha m_k) in each component's own axes (K, d, B), the variances along them
+        (K, d, B or 1), and alpha and sigma, shape (B or 1,)."""
         require_points(x, self.dim)
-        alpha, sigma = (level.cpu().reshape(-1, 1, 1) for level in levels(len(x), alpha, sigma))
-        spectrum = alpha**2 * self._spectrum + sigma**2
-        along = (x.to("cpu", torch.float64) - alpha[:, 0] * self._center) @ self._all_axes.mT
-        rotated = along.reshape(len(x), *self._offsets.shape) - alpha * self._offsets
-        log_volume = self.weights.log() - 0.5 * torch.log(2 * math.pi * spectrum).sum(2)
-        log_joint = log_volume - 0.5 * (rotated**2 / spectrum).sum(2)
-        return log_joint, rotated, spectrum, alpha, sigma
+        amplitudes = [level.cpu().reshape(-1) for level in levels(len(x), alpha, sigma)]
+        points = max(1, _CHUNK // self._spectrum.numel())
+        for start in range(0, max(len(x), 1), points):
+            part = slice(start, start + points)
+            a, s = (level if len(level) == 1 else level[part] for level in amplitudes)
+            spectrum = a**2 * self._spectrum[:, :, None] + s**2
+            centered = x[part].to("cpu", torch.float64).mT - a * self._center[:, None]
+            along = (self._all_axes @ centered).unflatten(0, self._offsets.shape)
+            along = along - a * self._offsets[:, :, None]
+            pull = along / spectrum
+            log_volume = self.weights.log()[:, None] - 0.5 * (2 * math.pi * spectrum).log().sum(1)
+            yield log_volume - 0.5 * (along * pull).sum(1), pull, spectrum, a, s
 
     def _back(self, rotated: Tensor) -> Tensor:
-        """Sum over the components of vectors (B, K, d) given in their own axes; (B, d)."""
-        return rotated.flatten(1) @ self._all_axes
+        """Sum over the components of vectors (K, d, B) given in their own axes; (B, d)."""
+        return (self._all_axes.mT @ rotated.flatten(0, 1)).mT
 
 
 def equal_mixture(

@@ -15,12 +15,13 @@ from diffot.data.images import LabeledImages
 from diffot.errors import as_number, as_whole_number, require, require_known, require_type
 from diffot.learning import attributes, autoencoder, masking, networks
 from diffot.learning.batches import Epochs
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.datasets import load_images, require_labels, terms
 from diffot.learning.descriptions import called
 from diffot.learning.kinds import Recipe
 from diffot.learning.objectives import BestWeights, Objective
 from diffot.learning.runs import TrainingRun
-from diffot.learning.training import TrainConfig, TrainResult, train
+from diffot.learning.training import TrainResult, train
 from diffot.seeds import generator
 
 SPLITS = ("train", "validation", "test")

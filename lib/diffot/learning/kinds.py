@@ -17,12 +17,13 @@ from diffot.laws import toy
 from diffot.laws.mixtures import thesis_mixture
 from diffot.learning import networks
 from diffot.learning.batches import Draw, Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.datasets import load_images, require_labels, terms
 from diffot.learning.networks import LARGEST_SEED
 from diffot.learning.objectives import DenoisingLoss, Examples
 from diffot.learning.precision import PRECISIONS
 from diffot.learning.runs import TrainingRun
-from diffot.learning.training import TrainConfig, TrainResult, accelerator, train
+from diffot.learning.training import TrainResult, accelerator, train
 from diffot.processes.schedules import Schedule
 from diffot.samplers.ddim import ddim
 

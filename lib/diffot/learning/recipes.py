@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any, TypeVar, overload
 
 from diffot.errors import require_known
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.epoch_kinds import AutoencoderRecipe, MaskedRecipe, ProbeRecipe
 from diffot.learning.kinds import DenoiserRecipe, Recipe
-from diffot.learning.training import TrainConfig
 from diffot.processes.schedules import Rectified, VarianceExploding, linear, scaled_linear
 
 _PLANE = scaled_linear(1000, 1e-4, 0.02)

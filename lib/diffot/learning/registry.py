@@ -67,7 +67,7 @@ def train(
 
     Args:
         precision: of a denoiser, in place of that of the recipe; see
-            :class:`~diffot.learning.training.TrainConfig`.
+            :class:`~diffot.learning.configuration.TrainConfig`.
 
     Raises:
         ValueError: for an unknown name, or a precision for anything but a denoiser.

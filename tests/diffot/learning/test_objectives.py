@@ -9,9 +9,10 @@ from diffot.denoisers.network import NetworkDenoiser
 from diffot.denoisers.parametrization import PARAMETRIZATIONS
 from diffot.laws.mixtures import equal_mixture
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.networks import MLP
 from diffot.learning.objectives import DenoisingLoss, FlowMatchingLoss
-from diffot.learning.training import TrainConfig, train
+from diffot.learning.training import train
 from diffot.processes import schedules
 
 LAW = equal_mixture([[1.0, 0.5], [-1.0, 0.8], [0.3, -1.2]], [0.2, 0.3, 0.1])

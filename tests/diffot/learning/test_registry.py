@@ -8,8 +8,9 @@ from diffot import __main__ as command
 from diffot.data.images import LabeledImages
 from diffot.laws.mixtures import thesis_mixture
 from diffot.learning import datasets, kinds, networks, recipes, registry
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.kinds import DenoiserRecipe
-from diffot.learning.training import TrainConfig, TrainResult
+from diffot.learning.training import TrainResult
 from diffot.paths import CHECKPOINTS
 from diffot.processes.schedules import Rectified
 from diffot.samplers.ddim import ddim

@@ -21,11 +21,11 @@ from diffot.data import digits
 from diffot.laws import mixtures
 from diffot.learning import training
 from diffot.learning.batches import Draws, Epochs
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.epoch_kinds import ProbeRecipe
 from diffot.learning.networks import MLP, UNet
 from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.runs import TrainingRun
-from diffot.learning.training import TrainConfig
 
 WORKER = Path(__file__).with_name("training_worker.py")
 LAUNCHER = Path(sys.executable).with_name("accelerate")

@@ -5,13 +5,14 @@ import torch
 
 from diffot.learning import networks
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.score_matching import (
     DenoisingScoreLoss,
     ExplicitScoreLoss,
     ImplicitScoreLoss,
     SlicedScoreLoss,
 )
-from diffot.learning.training import TrainConfig, train
+from diffot.learning.training import train
 
 SIGMA = 0.5
 

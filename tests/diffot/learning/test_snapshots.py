@@ -6,11 +6,11 @@ import torch
 from diffot.laws import mixtures
 from diffot.learning import networks, training
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.networks import MLP
 from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.runs import TrainingRun
 from diffot.learning.snapshots import Snapshots
-from diffot.learning.training import TrainConfig
 
 SAMPLE = mixtures.equal_mixture([[1.0, 1.0], [-1.0, -1.0]], 0.5).sample
 NETWORK = {"class": "MLP", "dim": 2, "widths": [8]}

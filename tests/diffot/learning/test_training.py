@@ -13,10 +13,10 @@ from diffot.denoisers.network import NetworkDenoiser
 from diffot.laws import mixtures
 from diffot.learning import networks, recipes, training
 from diffot.learning.batches import Draws, Epochs
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.networks import MLP, UNet
 from diffot.learning.objectives import LEVELS, DenoisingLoss, Objective
 from diffot.learning.precision import PRECISIONS, faster_precision
-from diffot.learning.training import TrainConfig
 from diffot.measures import evaluation
 from diffot.processes import schedules
 

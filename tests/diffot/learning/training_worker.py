@@ -13,10 +13,10 @@ import torch
 
 from diffot.learning import training
 from diffot.learning.batches import Draws
+from diffot.learning.configuration import TrainConfig
 from diffot.learning.networks import UNet
 from diffot.learning.objectives import DenoisingLoss
 from diffot.learning.runs import TrainingRun
-from diffot.learning.training import TrainConfig
 from diffot.processes.schedules import scaled_linear
 
 

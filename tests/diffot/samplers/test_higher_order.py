@@ -17,12 +17,13 @@ from diffot.denoisers.denoiser import Denoiser
 from diffot.denoisers.exact import ExactDenoiser
 from diffot.denoisers.network import as_denoiser
 from diffot.laws.mixtures import GaussianMixture, equal_mixture, thesis_mixture
-from diffot.processes.schedules import linear, scaled_linear
+from diffot.processes.schedules import VarianceExploding, linear, scaled_linear
 from diffot.samplers.ddim import ddim, invert
 from diffot.samplers.higher_order import deis, dpmpp_2m, heun, invert_2m, unipc
 
 SCHEDULE = scaled_linear(1000, 1e-4, 0.02)
 COUNTS = [20, 40, 80, 160]
+FEW = COUNTS[:3]
 MIXTURES = {
     "one Gaussian": thesis_mixture("Low2DUnimodal"),
     "overlapping": GaussianMixture(  # no cluster parts from the other: the flow is smooth
@@ -171,7 +172,9 @@ def test_number_of_evaluations(sampler, evaluations):
     assert min(counted.times) == 100  # never at 0, where there is no noise to predict
 
 
-@pytest.mark.parametrize("sampler", [heun, dpmpp_2m, unipc, deis])
+@pytest.mark.parametrize(
+    "sampler", [heun, dpmpp_2m, unipc, deis, partial(deis, variable="ratio")]
+)
 def test_a_single_step_to_zero_is_ddim(sampler):
     denoiser, z = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE), normal(20)
     assert torch.equal(sampler(denoiser, z, 1), ddim(denoiser, z, 1))
@@ -263,11 +266,52 @@ def test_second_order_there_and_back_is_better_than_diffusers(name, steps):
         assert miss(dpmpp_2m(denoiser, invert_2m(denoiser, x_0, grid), grid)) < 0.5 * theirs
 
 
-@pytest.mark.parametrize("sampler", [unipc, deis])
-def test_orders_are_two_and_three(sampler):
+@pytest.mark.parametrize("sampler, most", [(unipc, 3), (deis, 4)])
+def test_orders_start_at_two(sampler, most):
     denoiser = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE)
-    with pytest.raises(ValueError, match="order is 4; expected a whole number from 2 to 3"):
-        sampler(denoiser, normal(3), 10, order=4)
+    for order in (1, most + 1):
+        said = f"order is {order}; expected a whole number from 2 to {most}"
+        with pytest.raises(ValueError, match=said):
+            sampler(denoiser, normal(3), 10, order=order)
+
+
+def test_deis_has_polynomials_in_two_variables():
+    denoiser = ExactDenoiser(MIXTURES["overlapping"], SCHEDULE)
+    with pytest.raises(ValueError, match="unknown variable 'rho'"):
+        deis(denoiser, normal(3), 10, variable="rho")
+
+
+@pytest.mark.parametrize(
+    "order, weights",
+    [(2, [3, -1]), (3, [23, -16, 5]), (4, [55, -59, 37, -9])],  # over their sum
+)
+def test_deis_in_the_ratio_is_adams_bashforth(order, weights):
+    """With equal steps in rho and noise that depends on the time only, from textbook weights."""
+    noise = torch.randn(11, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    denoiser = as_denoiser(  # rho is the time
+        lambda x, t: noise[round(10 - 2 * float(t))].expand_as(x), VarianceExploding(5.0)
+    )
+    times, x = torch.linspace(5, 0, 11).tolist(), normal(5)
+    for last in (order, 10):  # up to the first full step, and down to time 0
+        ends = deis(denoiser, x, times[: last + 1], order, "ratio", falling=False)
+        before = deis(denoiser, x, times[:last], order, "ratio", falling=False)
+        newest_first = noise[last - order : last].flip(0)
+        slope = torch.tensor(weights, dtype=torch.float64) @ newest_first / sum(weights)
+        assert (ends - before + 0.5 * slope).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("variable", ["log", "ratio"])
+def test_deis_of_fourth_order(variable):
+    """In so few steps that the error of the first ones, of lower order, does not show."""
+    mixture, z = MIXTURES["overlapping"], normal(100)
+    denoiser = ExactDenoiser(mixture, SCHEDULE)
+    exact = exact_flow(mixture, z, SCHEDULE.T, float(equal_steps(1)[-1]))
+    second, third, fourth = (
+        order(partial(deis, order=n, variable=variable), denoiser, z, exact, equal_steps, FEW)
+        for n in (2, 3, 4)
+    )
+    assert second + 0.5 < third < fourth - 0.5
+    assert fourth > 3.2
 
 
 @pytest.mark.parametrize("order", [2, 3])
@@ -317,7 +361,9 @@ def test_inversion_undoes_ddim_where_the_predicted_noise_is_constant():
     assert (ddim(denoiser, x_T, 30) - x_0).abs().max() < 1e-11
 
 
-@pytest.mark.parametrize("sampler", [invert, invert_2m, heun, dpmpp_2m, unipc, deis])
+@pytest.mark.parametrize(
+    "sampler", [invert, invert_2m, heun, dpmpp_2m, unipc, deis, partial(deis, variable="ratio")]
+)
 def test_gradients_and_single_precision(sampler):
     denoiser = ExactDenoiser(MIXTURES["overlapping"], linear(100, 1e-3, 0.2))
     x = normal(3).requires_grad_()
