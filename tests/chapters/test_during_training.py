@@ -167,7 +167,8 @@ def test_the_bounds_are_in_order(schedule, oblique, generator):
     assert measurements.law_distance(*ends) <= found.distance <= found.carried
     assert found.carried <= 10**found.uniform_digits
     itself = error_bounds(exact, exact, x, 10)
-    assert itself.distance == itself.carried == 0 and itself.uniform_digits == -math.inf
+    assert itself.distance == 0  # beside other points, a sum may be rounded otherwise
+    assert itself.carried < 1e-14 and itself.uniform_digits < -14
 
 
 @pytest.fixture
