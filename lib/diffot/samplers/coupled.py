@@ -77,8 +77,13 @@ def uncouple(
         The copies at the last of the times, shape (B, *d), float64.
 
     Raises:
-        ValueError: for a bad start, number of steps or mixing, or copies of different shapes.
+        ValueError: for a bad start, number of steps or mixing, anything but two copies, or copies
+            of different shapes.
     """
+    require(
+        isinstance(latents, tuple) and len(latents) == 2,
+        f"latents is a {type(latents).__name__}; expected the two copies, as couple returns them",
+    )
     x, y = (as_start(denoiser, copy, "latents").double() for copy in latents)
     require(
         x.shape == y.shape,

@@ -95,6 +95,12 @@ def test_a_time_without_data_is_refused():
         couple(denoiser, torch.zeros(3, 2), 10)
 
 
+def test_a_batch_of_two_is_not_taken_for_two_copies():
+    denoiser = ExactDenoiser(LAWS["apart"], SCHEDULE)
+    with pytest.raises(ValueError, match="latents is a Tensor; expected the two copies"):
+        uncouple(denoiser, torch.zeros(2, 3, 2), 10)
+
+
 def test_copies_of_different_shapes_are_refused():
     denoiser = ExactDenoiser(LAWS["apart"], SCHEDULE)
     with pytest.raises(ValueError, match=r"latents have shapes \(3, 2\) and \(2, 2\)"):
