@@ -12,7 +12,7 @@ import ot
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import in_turn, row, seconds
+from benchmarks.measuring import in_turn, row, rows, seconds
 from bookkit.sweeps import sweep
 from chapters.random_densities.visibility import (
     BracketTask,
@@ -73,19 +73,9 @@ def score(k: int, d: int, n: int, rounds: int, draws: torch.Generator) -> list[d
         "the same, arranged best": lambda: [axes.mT @ (axes @ part.mT) for part in parts],
     }
     times = in_turn(ways, rounds)
+    name = f"score, {k} components in dimension {d}"
     ours = times.pop("score")
-    return [
-        row(
-            f"score, {k} components in dimension {d}",
-            ours,
-            theirs,
-            unit=f"s, {n} points",
-            against=against,
-            target=2.0,
-            why=WHY_SCORE,
-        )
-        for against, theirs in times.items()
-    ]
+    return rows(name, ours, times, unit=f"s, {n} points", target=2.0, why=WHY_SCORE)
 
 
 class Counted(ExactFlow):
@@ -156,18 +146,9 @@ def assignment(n: int, rounds: int, draws: torch.Generator) -> list[dict]:
         "ott-jax, Hungarian": by_ott(x, y),
     }
     times = in_turn(ways, max(rounds // 2, 1))
-    return [
-        row(
-            f"optimal assignment of {n} points from a map's pairs",
-            times["ours"],
-            times[peer],
-            unit="s",
-            against=peer,
-            target=1.0,
-            why=WHY_ASSIGNMENT,
-        )
-        for peer in ("ot.emd", "ott-jax, Hungarian")
-    ]
+    name = f"optimal assignment of {n} points from a map's pairs"
+    ours = times.pop("ours")
+    return rows(name, ours, times, unit="s", target=1.0, why=WHY_ASSIGNMENT)
 
 
 def pairs(n: int, rounds: int, draws: torch.Generator) -> dict:

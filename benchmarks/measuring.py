@@ -70,6 +70,13 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
+def rows(
+    name: str, ours: Sequence[float], peers: Mapping[str, Sequence[float]], **more: Any
+) -> list[dict]:
+    """A :func:`row` against each of several."""
+    return [row(name, ours, theirs, against=peer, **more) for peer, theirs in peers.items()]
+
+
 def rounded(value: float) -> float:
     return float(f"{value:.4g}")
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
-from benchmarks.measuring import in_turn, row
+from benchmarks.measuring import in_turn, rows
 from diffot.denoisers.network import NetworkDenoiser
 from diffot.learning import registry
 from diffot.samplers.ddim import ddim, ddim_path
@@ -52,19 +52,9 @@ def compare(
     if z.ndim == 4:
         ways["denoising-diffusion-pytorch"] = denoising_diffusion_pytorch(denoiser, z)
     times = in_turn(ways, rounds)
-    ours = times.pop("ddim")
-    return [
-        row(
-            f"{name}, {STEPS} steps",
-            ours,
-            theirs,
-            unit="s",
-            against=peer,
-            target=target if peer == "bare loop" else 1.0,
-            why=WHY,
-        )
-        for peer, theirs in times.items()
-    ]
+    ours, least = times.pop("ddim"), {"bare loop": times.pop("bare loop")}
+    compared = partial(rows, f"{name}, {STEPS} steps", ours, unit="s", why=WHY)
+    return [*compared(least, target=target), *compared(times, target=1.0)]
 
 
 def bare(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], None]:
