@@ -78,7 +78,7 @@ def rows(
 
 
 def rounded(value: float) -> float:
-    return float(f"{value:.4g}")
+    return float(f"{value:.6g}")
 
 
 def in_turn(functions: Mapping[Any, Callable[[], object]], rounds: int) -> dict[Any, list[float]]:
