@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -22,7 +23,17 @@ from benchmarks import measuring
 from bookkit.paths import RESULTS
 from diffot.files import write_whole
 
-TOPICS = ("sampling", "errors", "inversion", "exact", "scaling", "training", "notebooks", "book")
+TOPICS = (
+    "sampling",
+    "errors",
+    "inversion",
+    "exact",
+    "estimates",
+    "scaling",
+    "training",
+    "notebooks",
+    "book",
+)
 KEPT = RESULTS / "benchmarks.json"
 
 
@@ -58,7 +69,7 @@ def run(name: str, tiny: bool) -> None:
             "date": datetime.date.today().isoformat(),
             "seconds": round(duration),
             "threads": threads,
-            "versions": {} if name in ("book", "notebooks") else measuring.versions(),
+            "versions": {peer: version(peer) for peer in topic.PEERS},
             "rows": rows,
             "conclusion": topic.conclusion(rows) if hasattr(topic, "conclusion") else "",
         }

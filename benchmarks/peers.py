@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,9 @@ from torch import Tensor
 
 from diffot.denoisers.denoiser import Denoiser
 from diffot.processes.schedules import VariancePreserving
+
+# whose data are at the first level of their table, not at no noise
+ENDS_AT_FIRST = ("DEISMultistepScheduler", "DPMSolverMultistepInverseScheduler")
 
 
 def table(denoiser: Denoiser) -> VariancePreserving:
@@ -27,13 +29,9 @@ def noise_ratio(denoiser: Denoiser, times: Tensor) -> Tensor:
 
 
 def time_of(denoiser: Denoiser, ratio: float) -> float:
-    """The time at which sigma / alpha has a value above 0."""
-    variance = ratio**2 / (1 + ratio**2)
-    known = 1 - table(denoiser).alpha_bar[1:].numpy()
-    if variance < known[0]:
-        return float(variance / known[0])
-    whole = np.arange(1, len(known) + 1)
-    return float(np.interp(2 * math.log(ratio), np.log(known / (1 - known)), whole))
+    """The time at which sigma / alpha has a value above 0, in float32 perhaps, at most T."""
+    most = noise_ratio(denoiser, torch.tensor(table(denoiser).T))
+    return float(denoiser.schedule.time_of(1.0, min(ratio, float(most))))
 
 
 def scheduler(kind: str, denoiser: Denoiser, times: Sequence[float] | None = None, **more) -> Any:
@@ -43,7 +41,7 @@ def scheduler(kind: str, denoiser: Denoiser, times: Sequence[float] | None = Non
     if times is None:
         return build(trained_betas=betas(table(denoiser).alpha_bar), **more)
     levels = denoiser.schedule.alpha(torch.tensor(times[::-1])) ** 2  # from 0 to T
-    if kind == "DEISMultistepScheduler":  # ends at the first level of its table
+    if kind in ENDS_AT_FIRST:
         first = table(denoiser).alpha_bar[1:2].clamp(min=float(levels[1]) + 1e-5)
         levels = torch.cat([levels[:1], first, levels[1:]])
     else:

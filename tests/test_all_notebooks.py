@@ -15,9 +15,11 @@ from nbformat.v4 import new_code_cell
 
 from bookkit import freshness, paths
 from bookkit.notebook import declared_parameters
+from bookkit.reading import words
 from diffot.paths import ROOT
 
 NOTEBOOKS = freshness.notebooks()
+LONGEST = 1800  # words of a chapter
 NAMES = [path.stem for path in NOTEBOOKS]
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 
@@ -74,6 +76,37 @@ def test_form(path):
         assert len(cell.metadata["mystnb"]["figure"]["caption"]) > 40
     for cell in figures:  # a slider's HTML has its own description
         assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40
+
+
+@each
+def test_prose_is_short_and_ends_in_short(path):
+    cells = nbformat.read(path, as_version=4).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert words(prose) <= LONGEST
+    _, _, end = prose.partition("\n## In short\n")
+    assert re.findall(r"^:::\{admonition\} (.*)$", end, re.M)[:3] == [
+        "Result",
+        "How sure",
+        "What follows",
+    ]
+    exercises = re.findall(r"^## (.*)$", end, re.M)
+    assert exercises in ([], ["Exercises"])
+    assert exercises or "\n## In short\n" in f"\n{cells[-1].source}"  # no code after it
+
+
+@each
+def test_numbers_read_as_prose(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            text = " ".join(cell.source.split())
+            assert not re.search(r"\b[Aa] share of (only |about )?\{glue", text), text
+
+
+@each
+def test_each_claim_can_be_read_alone(path):
+    record = json.loads((paths.RESULTS / f"{path.stem}.json").read_text())
+    for name, claim in record["claims"].items():
+        assert not re.match(r"(The same|These|That|Those|Its|It|Their)\b", claim["says"]), name
 
 
 @each

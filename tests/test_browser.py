@@ -144,6 +144,19 @@ def test_sliders_move(how, visit):
     assert visit.complaints == []
 
 
+def test_radio_buttons_change_the_image(visit):
+    page = visit.open("notebooks/H2b_local_shifts.html")
+    slider = page.locator(".frame-slider", has=page.locator("input[type=radio]")).first
+    slider.scroll_into_view_if_needed()
+    before = slider.locator("img").get_attribute("style")
+    slider.locator("input[type=radio]").nth(1).check()
+    after = slider.locator("img").get_attribute("style")
+    slider.locator("input[type=radio]").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert before != after == slider.locator("img").get_attribute("style")
+    assert visit.complaints == []
+
+
 def test_search_finds(visit):
     page = visit.open("search.html?q=Laguerre")
     # results come one after the other

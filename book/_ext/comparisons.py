@@ -7,6 +7,7 @@ A line ``<!-- benchmarks -->`` of a page is replaced, when the page is read, by 
 from __future__ import annotations
 
 import json
+import math
 
 from sphinx.application import Sphinx
 
@@ -37,7 +38,7 @@ def _fill(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def benchmarks_text(entries: list[dict]) -> str:
-    """All topics of each machine, targets that are missed first."""
+    """All topics of each machine."""
     parts = [part for entry in entries for part in _machine(**entry)]
     return "\n\n".join(parts) if parts else _NONE
 
@@ -46,11 +47,16 @@ def _machine(machine: dict, topics: dict[str, dict]) -> list[str]:
     rows = [row for topic in topics.values() for row in topic["rows"]]
     aims = [row for row in rows if row["target"] is not None]
     missed = [row for row in aims if not row["met"]]
-    parts = [f"## {machine['accelerator'] or machine['processor']}", _described(machine)]
+    parts = [f"## {_named(machine)}", _described(machine)]
     parts.append(f"Of {len(aims)} targets, {len(aims) - len(missed)} are met.")
     for topic in topics.values():
         parts += _topic(**topic)
     return parts
+
+
+def _named(machine: dict) -> str:
+    names = [machine["processor"], machine["accelerator"]]
+    return " with ".join(name for name in names if name)
 
 
 def _described(machine: dict) -> str:
@@ -74,6 +80,7 @@ def _topic(
     measured = f"Measured on {date} in {seconds / 60:.1f} minutes, {_threads(threads)}."
     parts = [f"### {title}", about.strip(), _table(rows)]
     parts += [f"**Missed.** {_sentences(why, missed)}" for why, missed in _reasons(rows)]
+    parts += _each(rows)
     parts += [conclusion] if conclusion else []
     return [*parts, f"{measured} Peers: {known}." if known else measured]
 
@@ -88,15 +95,40 @@ def _table(rows: list[dict]) -> str:
 
 
 def _cells(row: dict) -> list[str]:
-    low, high = map(_number, row["quartiles"])
+    digits = 6 if row["target"] is not None and _looks_like(row["ratio"], row["target"]) else 3
     ours, peer = _number(row["ours"]), f"{_number(row['peer'])} {row['unit']}"
-    ratio = f"{_number(row['ratio'])} ({low}, {high})"
+    low, high = map(_number, row["quartiles"])
+    spread = "" if low == high else f" ({low}, {high})"  # one measurement has none
+    ratio = f"{_number(row['ratio'], digits)}{spread}"
     return [row["name"], row["against"], ours, peer, ratio, _target(row)]
 
 
-def _number(value: float) -> str:
-    """Three digits."""
-    return number_text(float(f"{value:.3g}"))
+def _looks_like(ratio: float, target: float) -> bool:
+    """Whether a ratio reads as its target and is not the same."""
+    return ratio != target and _number(ratio) == _number(target)
+
+
+def _each(rows: list[dict]) -> list[str]:
+    """Tables of what each of several ways reaches: a table for each group of rows, a line for
+    each way, a column for each row."""
+    groups: dict[str, list[dict]] = {}
+    for row in rows:
+        if "each" in row:
+            groups.setdefault(row["group"], []).append(row)
+    parts = []
+    for group, columns in groups.items():
+        head = [group, *(str(row["column"]) for row in columns)]
+        lines = [head, ["---", *["---:"] * len(columns)]]
+        lines += [
+            [way, *(_number(row["each"][way]) for row in columns)] for way in columns[0]["each"]
+        ]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        parts.append(f":::{{dropdown}} Each way on its own: {group}\n{table}\n:::")
+    return parts
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return number_text(float(f"{value:.{digits}g}")) if math.isfinite(value) else "–"
 
 
 def _target(row: dict) -> str:
@@ -116,4 +148,4 @@ def _reasons(rows: list[dict]) -> list[tuple[str, list[dict]]]:
 
 def _sentences(why: str, missed: list[dict]) -> str:
     names = "; ".join(dict.fromkeys(f"{row['name']} ({row['against']})" for row in missed))
-    return f"{why or 'The reason is not known.'} This is about: {names}."
+    return f"{why or 'The reason is not known.'} Rows: {names}."

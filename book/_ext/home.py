@@ -27,6 +27,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from bookkit.claims import claim_text, number_text
 from bookkit.paths import NOTEBOOKS, RESULTS
+from bookkit.reading import words
 from diffot.paths import ROOT
 
 CARDS = Path("_static", "cards")
@@ -123,7 +124,7 @@ def _entry(file: str) -> str:
     else:
         text = (ROOT / f"{file}.md").read_text(encoding="utf-8")
     title = re.search(r"^# (.*)$", text, re.M)[1]
-    minutes = max(1, round(len(text.split()) / WORDS_PER_MINUTE))
+    minutes = max(1, round(words(text) / WORDS_PER_MINUTE))
     link = f'<a href="../{file}.html">{escape(title)}</a>'
     return f'<li>{link} <span class="minutes">{minutes} min</span></li>'
 

@@ -19,6 +19,7 @@ _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)")
 
 def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", _tidy)
+    app.connect("html-page-context", _scope)
     return {"parallel_read_safe": True, "version": "1"}
 
 
@@ -28,11 +29,22 @@ def _tidy(app: Sphinx, document: nodes.document) -> None:
             node.children = [nodes.Text(tidied(node.astext()))]
 
 
+def _scope(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
+    """Say of the heads of the tables in the text that they are those of their columns."""
+    if "body" in context:
+        context["body"] = context["body"].replace(
+            '<th class="head', '<th scope="col" class="head'
+        )
+
+
 def tidied(html: str) -> str:
     """A page's piece with the tables of pandas in it."""
     page = BeautifulSoup(html, "html.parser")
     for table in page.select("table.dataframe"):
         _merge_heads(table)
+        for scope, place in (("col", "thead th"), ("row", "tbody th")):
+            for head in table.select(place):
+                head["scope"] = scope
         for cell in table.select("td, th"):
             if cell.string:
                 cell.string = number(cell.string)

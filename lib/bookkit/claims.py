@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from bookkit.verdicts import VERDICTS, Prediction, verdict
 from diffot.errors import as_number, as_whole_number, require, require_known, require_type
 
+_LEAST_SHARE = 1e-3  # that the prose tells from none, where a share has no error
+
 # Why a claim has no standard error.
 ERRORLESS = {
     "exact": "not random",
@@ -40,6 +42,10 @@ class Claim:
         digits: significant digits in the prose, and of a value without uncertainty; few enough to
             be the same on every machine. A value with one is kept to the digit of its error. The
             bounds are compared with the value itself.
+        percent: whether the value is a share, which the prose has in percent and with its error:
+            ``73 ± 8 %``.
+        cases: if the value is the share of so many cases, their number: the prose has it in
+            percent, too, but says ``all 30`` or ``none`` where it is one of these.
 
     Raises:
         TypeError: for values of the wrong type.
@@ -60,6 +66,8 @@ class Claim:
     because: str = ""
     figure: str | None = None
     digits: int = 3
+    percent: bool = False
+    cases: int | None = None
 
     def __post_init__(self):
         require_type(self.name, str, "name", "the name of a claim, experiment.what")
@@ -71,8 +79,15 @@ class Claim:
             self._set(
                 field, _optional(getattr(self, field), f"{field} of claim {self.name}", least)
             )
-        if self.n is not None:
-            self._set("n", as_whole_number(self.n, f"n of claim {self.name}", least=1))
+        for field in ("n", "cases"):
+            if getattr(self, field) is not None:
+                what = f"{field} of claim {self.name}"
+                self._set(field, as_whole_number(getattr(self, field), what, least=1))
+        require(
+            self.cases is None or 0 <= self.value <= 1,
+            f"value of claim {self.name} is {self.value:.6g}; expected a share of its cases, "
+            "from 0 to 1",
+        )
         what = f"digits of claim {self.name}"
         self._set("digits", as_whole_number(self.digits, what, least=1))
         self._require_bounds()
@@ -181,12 +196,26 @@ def number_text(value: float, uncertainty: float | None = None) -> str:
 
 def prose_text(claim: Claim) -> str:
     """The value as the prose has it: with so many digits as the claim says, and no more than its
-    error leaves."""
+    error leaves; a share in percent, or as all or none of its cases."""
+    if claim.cases is not None and claim.value in (0, 1):
+        return f"all\u00a0{claim.cases:,}" if claim.value else "none"
+    if claim.percent or claim.cases is not None:
+        return f"{_percent_text(claim)}\u00a0%"
     if not claim.uncertainty:
         return number_text(claim.record()["value"])
     last = 10.0 ** (_exponent(claim.value or 1.0) + 1 - claim.digits)
     last = max(last, _rounded(claim.uncertainty, 1))
     return _written(_to_digit(claim.value, last), None, last)
+
+
+def _percent_text(claim: Claim) -> str:
+    """The value in percent, with its error; shares that nobody could tell from none as such."""
+    if claim.uncertainty:
+        error = 100 * _rounded(claim.uncertainty, 1)
+        return number_text(_to_digit(100 * claim.value, error), error)
+    if 0 < claim.value < _LEAST_SHARE:
+        return f"below\u00a0{number_text(100 * _LEAST_SHARE)}"
+    return number_text(_rounded(100 * claim.value, claim.digits))
 
 
 def _written(value: float, error: float | None, last: float | None) -> str:

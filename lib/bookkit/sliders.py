@@ -84,6 +84,11 @@ class Slider:
         return [f"{text} {self.unit}".strip() for text in shown]
 
     @property
+    def is_a_choice(self) -> bool:
+        """Whether all values are texts."""
+        return all(isinstance(value, str) for value in self.values)
+
+    @property
     def first(self) -> int:
         """Place of the value shown first."""
         return 0 if self.start is None else list(self.values).index(self.start)
@@ -117,6 +122,8 @@ def frame_slider(
     zoom: int | None = None,
 ) -> FrameSlider:
     """Images that a reader goes through with one slider or two.
+
+    Of two, one whose values are texts becomes a row of radio buttons.
 
     The frames are kept by :meth:`bookkit.notebook.Run.save` as one WebP file, without loss: those
     of ``make run`` in ``notebooks/frames``, others in the working directory. If the committed
@@ -261,18 +268,28 @@ _STYLE = """\
 .frame-slider .frame-window { max-width: 100%; overflow: hidden; margin: 0 auto 0.5rem; }
 .frame-slider .frame-control { display: grid; grid-template-columns: 1fr auto;
   max-width: 36rem; margin: 0 auto; text-align: left; }
-.frame-slider input { grid-area: 2 / 1 / 3 / 3; width: 100%; height: 2.75rem; margin: 0;
-  cursor: pointer; }
+.frame-slider input[type="range"] { grid-area: 2 / 1 / 3 / 3; width: 100%; height: 2.75rem;
+  margin: 0; cursor: pointer; }
+.frame-slider .frame-choice { display: flex; flex-wrap: wrap; gap: 0 1.25rem; max-width: 36rem;
+  margin: 0 auto; padding: 0; border: 0; text-align: left; }
+.frame-slider .frame-choice label { min-height: 2.75rem; display: flex; align-items: center;
+  gap: 0.4rem; cursor: pointer; }
 .frame-slider .frame-value { font-variant-numeric: tabular-nums; }"""
 
 _SCRIPT = """\
 (() => {
   const slider = document.currentScript.parentElement;
   const image = slider.querySelector("img");
-  const inputs = [...slider.querySelectorAll("input")];
+  const controls = [...slider.querySelectorAll(".frame-control, .frame-choice")];
   const show = () => {
     let frame = 0;
-    for (const input of inputs) {
+    for (const control of controls) {
+      const radios = [...control.querySelectorAll('input[type="radio"]')];
+      if (radios.length) {
+        frame = frame * radios.length + radios.findIndex(radio => radio.checked);
+        continue;
+      }
+      const input = control.querySelector("input");
       const text = input.list.options[input.value].label;
       input.setAttribute("aria-valuetext", text);
       input.nextElementSibling.textContent = text;
@@ -317,7 +334,13 @@ def _html(
         f"transform: translate({shift('column', width, sheet_width)}, "
         f"{shift('row', height, sheet_height)})"
     )
-    controls = [_control(f"slider-{name}-{i + 1}", slider) for i, slider in enumerate(sliders)]
+    # beside another slider, texts are a choice and not an order
+    controls = [
+        (_choice if len(sliders) > 1 and slider.is_a_choice else _control)(
+            f"slider-{name}-{i + 1}", slider
+        )
+        for i, slider in enumerate(sliders)
+    ]
     return "\n".join(
         [
             f'<div class="frame-slider" id="slider-{name}" data-columns="{columns}">',
@@ -347,3 +370,13 @@ def _control(identifier: str, slider: Slider) -> str:
         f'<datalist id="{identifier}-values">{options}</datalist>\n'
         "</div>"
     )
+
+
+def _choice(identifier: str, slider: Slider) -> str:
+    buttons = [
+        f'<label><input type="radio" name="{identifier}" value="{i}" autocomplete="off"'
+        f"{' checked' if i == slider.first else ''}> {escape(text)}</label>"
+        for i, text in enumerate(slider.texts)
+    ]
+    legend = f"<legend>{escape(slider.label)}</legend>"
+    return "\n".join(['<fieldset class="frame-choice">', legend, *buttons, "</fieldset>"])

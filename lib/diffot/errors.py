@@ -42,7 +42,7 @@ def require_type(value: object, kinds: Any, name: str, wanted: str) -> None:
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
-    """A message for a misspelt name: the nearest known ones, then all of them."""
+    """A message for a misspelled name: the nearest known ones, then all of them."""
     known = list(known)
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""

@@ -171,6 +171,7 @@ def test_a_bar_in_a_sentence_does_not_part_its_cell(records):
     ("notebook", "what"),
     [
         ("H2a_brightness", "drawn images"), ("T1_image_models", "drawn images"),
+        ("T1b_reading_attributes", "drawn images"),
         ("V2_image_transport", "drawn images"), ("G2_guided_images", "drawn images"),
         ("P2_the_same_latents", "photographs"), ("V1_flow_versus_optimal_transport", "points"),
         ("G1_guidance_in_the_plane", "points"), ("K1_random_densities", "points"),

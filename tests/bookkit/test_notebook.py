@@ -383,6 +383,31 @@ def test_a_value_is_kept_and_told_to_the_digit_of_its_error(
     assert prose_text(told).replace("\u00a0", " ") == text
 
 
+@pytest.mark.parametrize(
+    ("value", "more", "text"),
+    [
+        (1.0, {"cases": 30}, "all 30"),
+        (1.0, {"cases": 8, "uncertainty": 0.1}, "all 8"),
+        (0.0, {"cases": 4096}, "none"),
+        (0.733, {"cases": 30, "uncertainty": 0.08}, "73 ± 8 %"),
+        (0.995, {"cases": 2000, "uncertainty": 0.0016}, "99.5 ± 0.2 %"),
+        (1 / 3, {"cases": 3}, "33.3 %"),
+        (2e-5, {"cases": 100_000}, "below 0.1 %"),
+        (0.21634, {"percent": True}, "21.6 %"),
+        (-0.0016, {"percent": True, "uncertainty": 0.0004}, "−0.16 ± 0.04 %"),
+        (1.0, {"percent": True}, "100 %"),
+    ],
+)
+def test_shares_read_as_prose(value, more, text):
+    told = Claim("N1.x", value, "x", at_most=200, **more)
+    assert prose_text(told).replace("\u00a0", " ") == text
+
+
+def test_a_share_of_cases_lies_between_none_and_all():
+    with pytest.raises(ValueError, match=r"N1.x is 30; expected a share of its cases"):
+        Claim("N1.x", 30, "x", at_most=200, cases=30)
+
+
 # --- Tables: long computations that are read, and computed again in part ------------------------
 
 

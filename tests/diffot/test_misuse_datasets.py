@@ -121,7 +121,7 @@ CASES = [
     Case(lambda: drawing.vary_color("#12345g", RNG), "color", "no color"),
     Case(lambda: drawing.vary_color("red", RNG), "color", "a color by name"),
     Case(lambda: drawing.vary_color("#123456", RNG, hue=-1), "hue is -1", "a negative amount"),
-    Case(lambda: folders.afhq("nowhere", "trian"), "did you mean train", "a misspelt split"),
+    Case(lambda: folders.afhq("nowhere", "trian"), "did you mean train", "a misspelled split"),
     Case(lambda: folders.images("nowhere", 0), "size is 0", "no pixels"),
     Case(lambda: digits.load(5001), "n is 5001", "more digits than there are"),
     Case(lambda: digits.load(0), "n is 0", "no digits"),

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from diffot.denoisers.denoiser import Denoiser
 from diffot.denoisers.parametrization import PARAMETRIZATIONS
-from diffot.errors import as_number, as_whole_number, require, require_points, require_type
+from diffot.errors import as_number, as_whole_number, require_points, require_type
 from diffot.flows.density import DensityFlow
 from diffot.flows.exact import ExactFlow
-from diffot.processes.schedules import Schedule
 
 _INSIDE = 1e-9  # of a step, by which its ends are moved inward: tables have kinks there
 
@@ -42,7 +40,7 @@ def own_time(
     last = as_number(last, "last", above=first)
     steps = as_whole_number(steps, "steps", least=1)
     schedule = denoiser.schedule
-    ends = [_time(schedule, ratio) for ratio in (first, last)]
+    ends = [float(schedule.time_of(ratio, 1.0)) for ratio in (first, last)]
     path = [float(t) for t in schedule.timesteps(steps)]
     times = [ends[0], *(t for t in path if ends[1] < t < ends[0]), ends[1]]
     kind = PARAMETRIZATIONS["flow"]
@@ -64,21 +62,6 @@ def own_time(
         k_4 = velocity(x + h * k_3, inner[2])
         x = x + h / 6 * (k_1 + 2 * k_2 + 2 * k_3 + k_4)
     return x / schedule.levels(ends[1])[0]
-
-
-def _time(schedule: Schedule, ratio: float) -> float:
-    """Where alpha / sigma has this value."""
-
-    def difference(t: float) -> float:
-        alpha, sigma = schedule.levels(t)
-        return float(alpha - ratio * sigma)
-
-    require(
-        difference(schedule.T) < 0,
-        f"first is {ratio:g}; expected more than alpha / sigma at the largest time of "
-        f"{schedule.name}",
-    )
-    return brentq(difference, 0.0, schedule.T, xtol=1e-14 * schedule.T, rtol=1e-14)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from diffot.denoisers.denoiser import Denoiser, levels
-from diffot.errors import require, require_type
+from diffot.errors import require_type
 from diffot.laws.law import beside
 from diffot.processes.schedules import Schedule, Time
-
-_HALVINGS = 60  # of the interval of times: more than the digits of float64
 
 
 class RescaledDenoiser(Denoiser):
@@ -40,24 +37,6 @@ class RescaledDenoiser(Denoiser):
 
     def denoise(self, x: Tensor, t: Time) -> Tensor:
         amplitude, noise = levels(self.schedule, x, t)
-        time = self._time(torch.atan2(amplitude, noise))
+        time = self.denoiser.schedule.time_of(amplitude, noise)
         alpha = self.denoiser.schedule.alpha(time)
         return self.denoiser.denoise(beside(alpha / amplitude, x) * x, time)
-
-    def _time(self, angle: Tensor) -> Tensor:
-        """The denoiser's time whose arctan(alpha / sigma) is this, by halving."""
-        schedule = self.denoiser.schedule
-        least = torch.atan2(*schedule.levels(float(schedule.T)))
-        require(
-            bool((angle >= least - 1e-12).all()),
-            f"t has a level of noise of {float(1 / angle.min().tan()):.4g} times the data, more "
-            f"than the denoiser's schedule ends with, {float(1 / least.tan()):.4g}; expected a "
-            "time with less",
-        )
-        low = torch.zeros_like(angle)
-        high = torch.full_like(angle, float(schedule.T))
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            noisier = torch.atan2(*schedule.levels(middle)) < angle
-            low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
-        return high

@@ -23,7 +23,6 @@ import math
 from collections.abc import Callable
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from diffot.denoisers.denoiser import Denoiser
@@ -194,11 +193,9 @@ class ProbabilityFlow(Map):
         return math.atan2(float(alpha), float(sigma))
 
     def _time(self, angle: float) -> float:
-        """The time with this angle, to twelve digits."""
-        T = float(self.denoiser.schedule.T)
-        if angle <= self._noise:
-            return T
-        return brentq(lambda t: self._angle(t) - angle, 0.0, T, xtol=1e-300, rtol=1e-12)
+        """The time with this angle."""
+        angle = max(angle, self._noise)
+        return float(self.denoiser.schedule.time_of(math.sin(angle), math.cos(angle)))
 
     def _solve(
         self, rate: Callable[[float, Tensor], Tensor], start: float, end: float, state: Tensor

@@ -32,6 +32,7 @@ from diffot.errors import (
     as_whole_number,
     require,
     require_generator,
+    require_same_shape,
     require_type,
 )
 
@@ -65,6 +66,10 @@ class Schedule(ABC):
     @abstractmethod
     def _rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Their derivatives at such times."""
+
+    @abstractmethod
+    def _time(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """The times with these ratios alpha / sigma, float64, up to rounding at T."""
 
     @abstractmethod
     def _path(self, steps: int) -> Tensor:
@@ -123,6 +128,37 @@ class Schedule(ABC):
         (alpha, sigma), (alpha_rate, sigma_rate) = self._levels(t), self._rates(t)
         pull = alpha_rate / alpha
         return pull, 2 * sigma * (sigma_rate - sigma * pull)
+
+    def time_of(self, alpha: Time, sigma: Time) -> Tensor:
+        r"""The time at which :math:`\alpha_t / \sigma_t` is ``alpha / sigma``, float64: the
+        inverse of :meth:`levels`, for amplitudes of any common unit.
+
+        Args:
+            alpha, sigma: amplitudes of data and noise, at least 0 and not both 0, of one shape.
+
+        Raises:
+            TypeError: if they are no numbers.
+            ValueError: for other values, and for more noise than the schedule ends with.
+        """
+        alpha, sigma = (
+            as_tensor(level, name, torch.float64)
+            for level, name in ((alpha, "alpha"), (sigma, "sigma"))
+        )
+        require_same_shape(alpha, sigma, ("alpha", "sigma"))
+        require(
+            bool(((alpha >= 0) & (sigma >= 0) & (alpha + sigma > 0)).all()),
+            f"alpha is {alpha.min():.6g} at least, and sigma {sigma.min():.6g}; expected "
+            "amplitudes of 0 or more, one of the two above it",
+        )
+        least = torch.atan2(*self.levels(float(self.T))).to(alpha.device)
+        angle = torch.atan2(alpha, sigma)
+        require(
+            bool((angle >= least - 1e-12).all()),
+            f"noise is {float(1 / angle.min().tan()):.4g} times the data, more than the "
+            f"{float(1 / least.tan()):.4g} times with which the schedule {self.name} ends; "
+            "expected less",
+        )
+        return self._time(alpha, sigma).clamp(max=float(self.T))
 
     def network_time(self, t: Time) -> Tensor:
         """What a network is told of a time, float64 in [0, 1], of the shape of ``t``.
@@ -270,6 +306,18 @@ class VariancePreserving(Schedule):
         change = torch.where(low == 0, end - 1, (alpha * sigma) ** 2 * logit_slope)
         return change / (2 * alpha), -change / (2 * sigma)
 
+    def _time(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        table = self.alpha_bar.to(alpha.device)
+        # the shares of noise of times before the first whole one lie on a line
+        early = sigma**2 / (alpha**2 + sigma**2) / (1 - table[1])
+        noise = -torch.logit(table[1:])  # increases along whole times
+        sought = 2 * (sigma.log() - alpha.log())
+        high = torch.searchsorted(noise, sought).clamp(1, max(self.T - 1, 1))
+        if self.T == 1:
+            return early
+        start, end = noise[high - 1], noise[high]
+        return torch.where(early <= 1, early, high + (sought - start) / (end - start))
+
     def _path(self, steps: int) -> Tensor:
         return torch.linspace(self.T, 0, steps + 1, dtype=torch.float64).round()
 
@@ -319,6 +367,9 @@ class VarianceExploding(Schedule):
     def _rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(t), torch.ones_like(t)
 
+    def _time(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return sigma / alpha
+
     def _path(self, steps: int) -> Tensor:
         ends = self.T ** (1 / 7), self.least ** (1 / 7)
         line = torch.linspace(*ends, steps, dtype=torch.float64) ** 7
@@ -355,6 +406,9 @@ class Rectified(Schedule):
 
     def _rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return -torch.ones_like(t), torch.ones_like(t)
+
+    def _time(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return sigma / (alpha + sigma)
 
     def _path(self, steps: int) -> Tensor:
         return torch.linspace(1, 0, steps + 1, dtype=torch.float64)

@@ -127,3 +127,33 @@ def test_a_table_that_is_no_schedule_is_refused(alpha_bar):
 def test_bad_variances_are_refused(arguments):
     with pytest.raises((TypeError, ValueError)):
         schedules.linear(*arguments)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        schedules.linear(1000, 1e-4, 0.02),
+        schedules.cosine(100),
+        schedules.linear(1, 0.3, 0.3),
+        schedules.VarianceExploding(80.0),
+        schedules.Rectified(),
+    ],
+    ids=lambda schedule: schedule.name,
+)
+def test_times_are_found_by_their_levels(schedule):
+    shares = torch.cat([torch.tensor([0.0, 1e-9, 1e-4]), torch.linspace(0, 1, 203)]).double()
+    times = schedule.T * shares
+    alpha, sigma = schedule.levels(times)
+    for unit in (1.0, 1e-3, 1e3):
+        assert torch.allclose(schedule.time_of(unit * alpha, unit * sigma), times, rtol=1e-9)
+    assert float(schedule.time_of(1, 0)) == 0
+
+
+def test_levels_beyond_a_schedule_have_no_time():
+    schedule = schedules.linear(1000, 1e-4, 0.02)
+    with pytest.raises(ValueError, match="noise is 1000 times the data, more than the 157"):
+        schedule.time_of(1.0, 1000.0)
+    with pytest.raises(ValueError, match="expected amplitudes of 0 or more"):
+        schedule.time_of(0.0, 0.0)
+    with pytest.raises(ValueError, match="alpha has shape"):
+        schedule.time_of(torch.ones(2), 1.0)
