@@ -12,6 +12,7 @@ from pybtex.database import Entry
 from pybtex.plugin import register_plugin
 from pybtex.style.formatting.plain import Style
 from pybtex.style.labels import BaseLabelStyle
+from pybtex.style.sorting import BaseSortingStyle
 from sphinx.application import Sphinx
 
 NAME = "author_year"
@@ -25,8 +26,16 @@ class AuthorYearLabels(BaseLabelStyle):
             yield f"{_names(entry)}, {entry.fields['year']}"
 
 
+class AuthorYearSorting(BaseSortingStyle):
+    """By what the labels say, so that 2023a stands before 2023b."""
+
+    def sorting_key(self, entry: Entry) -> tuple[str, str]:
+        return _names(entry).lower(), entry.fields["year"]
+
+
 class AuthorYearStyle(Style):
     default_label_style = NAME
+    default_sorting_style = NAME
 
 
 def _names(entry: Entry) -> str:
@@ -38,5 +47,6 @@ def _names(entry: Entry) -> str:
 
 def setup(app: Sphinx) -> dict:
     register_plugin("pybtex.style.labels", NAME, AuthorYearLabels)
+    register_plugin("pybtex.style.sorting", NAME, AuthorYearSorting)
     register_plugin("pybtex.style.formatting", NAME, AuthorYearStyle)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -65,13 +65,24 @@ def fold(document: nodes.Element, says: dict[str, str]) -> None:
         if record:
             section = _section(block)
             if section in places:
-                places[section].parent.remove(places[section])
+                _remove(places[section])
                 record = records[section] + record
             records[section], places[section] = record, nodes.raw("", "", format="html")
             left.append(places[section])
-        block.replace_self(left)
+        if left:
+            block.replace_self(left)
+        else:
+            _remove(block)
     for section, place in places.items():
         place += nodes.Text(records[section].folded(says))
+
+
+def _remove(node: nodes.Node) -> None:
+    """Take a node away, and the output of a cell that nothing is left of."""
+    output = node.parent
+    output.remove(node)
+    if not output.children and "cell_output" in output.get("classes", []):
+        output.parent.remove(output)
 
 
 def _section(node: nodes.Node) -> nodes.Node:
