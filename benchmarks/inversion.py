@@ -42,7 +42,7 @@ HALF = 0.5  # of the peer's distance
 NAMES = {"Low2DASymMix": "L.1b", "Low2DSymMix": "L.1a", "Low2DSCurve": "S-curve"}
 NAMES |= {"Low2DUnimodal": "one mode", "Low2DBimodal": "two modes"}
 PLANE = ("Low2DUnimodal", "Low2DBimodal", "Low2DSymMix", "Low2DASymMix", "Low2DSCurve")
-WHY = "Both are of second order; given good times, theirs is nearly as good."
+WHY = "Both are of second order; at the best times of each, theirs has less than twice our error."
 
 
 def overlapping() -> GaussianMixture:

@@ -28,8 +28,8 @@ PEERS = ("diffusers", "k-diffusion", "smalldiffusion", "azula", "denoising-diffu
 STEPS = 50
 WHY = (
     "A step has some thirty operations on single numbers and eight passes over the points, and "
-    "right after a network call, which leaves the caches full of its own, the first of a kind "
-    "costs many times as much as alone (see the row on a sum)."
+    "right after a network call the first of a kind costs several times as much as once more "
+    "(see the row on a sum)."
 )
 
 
@@ -58,8 +58,8 @@ def compare(
         ways["denoising-diffusion-pytorch"] = denoising_diffusion_pytorch(denoiser, z)
     times = in_turn(ways, rounds)
     ours, least = times.pop("ddim"), {"bare loop": times.pop("bare loop")}
-    compared = partial(rows, f"{name}, {STEPS} steps", ours, unit="s", why=WHY)
-    return [*compared(least, target=target), *compared(times, target=1.0)]
+    compared = partial(rows, f"{name}, {STEPS} steps", ours, unit="s")
+    return [*compared(least, target=target, why=WHY), *compared(times, target=1.0)]
 
 
 def after_a_call(denoiser: NetworkDenoiser, x: Tensor, rounds: int) -> dict:
