@@ -228,5 +228,6 @@ def _cycle(
 
 def _cycle_length(turn: float, most_points: int) -> int:
     """Number of points whose step has tan(delta / 2) = turn / 2, where that is not too many."""
-    wanted = math.pi / math.atan(turn / 2) if turn > 0 else math.inf
+    half_step = math.atan(turn / 2)  # 0 for the smallest of numbers, too
+    wanted = math.pi / half_step if half_step > 0 else math.inf
     return max(3, math.ceil(min(wanted, most_points)))

@@ -7,7 +7,7 @@ import numpy as np
 import ot
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, linalg, optimize, stats
 
@@ -463,6 +463,15 @@ finite = st.floats(-2, 2)
     right_guess=st.booleans(),
     radius=st.floats(0.01, 1),
     points=st.one_of(st.none(), st.integers(2, 500)),
+)
+@example(  # turns by the smallest of numbers, whose half is zero
+    ridges=[(0.0625, 2.0, 2.225073858507203e-309, 0.0)] * 2,
+    curvature=1.0,
+    center=(0.0, 0.0),
+    guess=(0.0,) * 4,
+    right_guess=True,
+    radius=1.0,
+    points=None,
 )
 def test_certificate_never_accepts_a_gradient_of_a_convex_function(
     ridges, curvature, center, guess, right_guess, radius, points
