@@ -54,6 +54,7 @@ def main() -> None:
 
 
 def run(name: str, tiny: bool) -> None:
+    measuring.keep_memory()
     topic = importlib.import_module(f"benchmarks.{name}")
     threads = topic.THREADS or os.cpu_count()
     torch.set_num_threads(threads)

@@ -2,9 +2,9 @@
 
 The same trained network is called fifty times by a bare loop, by ``ddim`` and by the peers'
 samplers: a small one on 4000 points in the plane, and one of 1.4 million parameters on eight
-images, on one thread. k-diffusion looks the level of every point up in a table of 1000 at each
-step, as its wrapper of discrete models does. denoising-diffusion-pytorch begins with noise of its
-own, has its own levels and clips.
+images, on one thread, or on the GPU where there is one. k-diffusion looks the level of every
+point up in a table of 1000 at each step, as its wrapper of discrete models does.
+denoising-diffusion-pytorch begins with noise of its own, has its own levels and clips.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
-from benchmarks.measuring import in_turn, row, rows, seconds
+from benchmarks.measuring import device, in_turn, row, rows, seconds
 from diffot.denoisers.network import NetworkDenoiser
 from diffot.learning import registry
+from diffot.learning.clock import wait_for
 from diffot.samplers.ddim import ddim, ddim_path
 
 TITLE = "DDIM over bare network calls"
@@ -27,23 +28,28 @@ THREADS = 1
 PEERS = ("diffusers", "k-diffusion", "smalldiffusion", "azula", "denoising-diffusion-pytorch")
 STEPS = 50
 WHY = (
-    "A step has some thirty operations on single numbers and eight passes over the points, and "
-    "right after a network call the first of a kind costs several times as much as once more "
-    "(see the row on a sum)."
+    "A step has six passes over the points beside the network call, and right after one the first "
+    "of a kind takes longer than once more (see the row on a sum)."
 )
 
 
 def measure(tiny: bool = False) -> list[dict]:
     points, images, rounds = (100, 1, 2) if tiny else (4000, 8, 25)
     draws = torch.Generator().manual_seed(0)
-    plane = registry.load("Low2DASymMixSiLU")
-    faces = registry.load("Faces32A")
-    x = torch.randn(points, 2, generator=draws)
-    z = torch.randn(images, 3, 32, 32, generator=draws)
-    with torch.no_grad():
+    plane, faces = map(loaded, ("Low2DASymMixSiLU", "Faces32A"))
+    x = torch.randn(points, 2, generator=draws).to(device())
+    z = torch.randn(images, 3, 32, 32, generator=draws).to(device())
+    # with the short mantissas of TF32, a GPU's default, equal ways end at different points
+    with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
         in_plane = compare("plane", plane, x, 1.05, rounds)
         images = compare("images", faces, z, 1.01, max(rounds // 2, 1))
         return [*in_plane, *images, after_a_call(plane, x, 20 * rounds)]
+
+
+def loaded(name: str) -> NetworkDenoiser:
+    denoiser = registry.load(name)
+    denoiser.network.to(device())
+    return denoiser
 
 
 def compare(
@@ -68,6 +74,7 @@ def after_a_call(denoiser: NetworkDenoiser, x: Tensor, rounds: int) -> dict:
     after, alone = [], []
     for _ in range(rounds):
         denoiser.network(x, told)
+        wait_for(device())
         after.append(seconds(x.sum))
         alone.append(seconds(x.sum))
     name = "sum of the points in the plane, right after a network call"
@@ -90,7 +97,7 @@ def bare(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], None]:
 
 def share(t: float, x: Tensor) -> Tensor:
     """What the networks are told of time t, of 1000."""
-    return torch.full((len(x),), t / 1000)
+    return torch.full((len(x),), t / 1000, device=x.device)
 
 
 def by_diffusers(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], Tensor]:
@@ -122,8 +129,9 @@ def by_k_diffusion(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], Tensor]
 
     kinds = {"eps": external.DiscreteEpsDDPMDenoiser, "v": external.DiscreteVDDPMDenoiser}
     kind = kinds[denoiser.parametrization.name]
-    model = kind(told, peers.table(denoiser).alpha_bar[1:].float(), quantize=True)
-    ratios = peers.noise_ratio(denoiser, denoiser.schedule.timesteps(STEPS)).float()
+    levels = peers.table(denoiser).alpha_bar[1:].float().to(z.device)
+    model = kind(told, levels, quantize=True)
+    ratios = peers.noise_ratio(denoiser, denoiser.schedule.timesteps(STEPS)).to(z)
     start = z * (1 + ratios[0] ** 2) ** 0.5
 
     def sample() -> Tensor:
@@ -146,9 +154,9 @@ def by_smalldiffusion(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], Tens
             return noise(denoiser, x * alpha, told[float(ratio)], alpha, alpha * ratio)
 
         def rand_input(self, n: int) -> Tensor:
-            return torch.randn(n, *z.shape[1:])
+            return torch.randn(n, *z.shape[1:], device=z.device)
 
-    model, accelerator = Model(), Accelerator(cpu=True)
+    model, accelerator = Model(), Accelerator(cpu=z.device.type == "cpu")
     start = z * (1 + float(ratios[0]) ** 2) ** 0.5
 
     def sample() -> Tensor:
@@ -163,7 +171,7 @@ def by_azula(denoiser: NetworkDenoiser, z: Tensor) -> Callable[[], Tensor]:
     from azula.denoise import Denoiser, DiracPosterior
     from azula.sample import DDIMSampler
 
-    alphas, sigmas = (level.float() for level in denoiser.schedule.levels(torch.arange(1001)))
+    alphas, sigmas = (level.to(z) for level in denoiser.schedule.levels(torch.arange(1001)))
 
     class Schedule:
         def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,7 +207,7 @@ def denoising_diffusion_pytorch(denoiser: NetworkDenoiser, z: Tensor) -> Callabl
     process = GaussianDiffusion(
         Model(), image_size=32, timesteps=1000, sampling_timesteps=STEPS, objective=objective
     )
-    return partial(process.ddim_sample, tuple(z.shape))
+    return partial(process.to(z.device).ddim_sample, tuple(z.shape))
 
 
 def noise(

@@ -9,6 +9,7 @@ are compared with one on the same densities, in turn, and their times include th
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import fitted_exponent, in_turn, row
+from benchmarks.measuring import MEMORY_KEPT, fitted_exponent, in_turn, row
 from bookkit.sweeps import sweep
 from chapters.random_densities.visibility import DensityTask, measure_density
 from diffot import seeds
@@ -34,6 +35,7 @@ PEERS = ("joblib", "dask", "distributed")
 SLACK = 1.1  # times the exponent of the arithmetic
 WHY = "Not known; larger arrays may no longer fit the cache."
 WHY_WORKERS = "Not taken apart: the start of the processes counts, and the cores are virtual."
+KEEP_MEMORY = "MALLOC_TRIM_THRESHOLD_"  # Dask's own setting makes its workers three times as slow
 MEMORY = "memory of the exact map, in points"
 ASSIGNMENT = "assignment from a map's pairs, in points"
 EXPERIMENT = "experiment of K.1, in densities"
@@ -197,6 +199,7 @@ def workers(count: int, rounds: int) -> list[dict]:
 def by_dask(run: Callable) -> None:
     from distributed import LocalCluster
 
+    os.environ.setdefault(KEEP_MEMORY, str(MEMORY_KEPT))
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         run(scheduler=cluster.scheduler_address)
 

@@ -54,7 +54,9 @@ def sweep(
 
     Each call is held to one thread, so that the numbers do not depend on where it runs and
     processes do not compete for cores. The limit is one of the whole process: start Dask
-    workers with ``--nthreads 1``.
+    workers with ``--nthreads 1``, and with ``MALLOC_TRIM_THRESHOLD_`` of a gigabyte or so in
+    their environment. Dask sets 64 KiB, and then memory goes back to the system and is fetched
+    anew all the time, which makes chapter K.1's densities three times as slow.
 
     Args:
         measure: returns one row, a dict of numbers and strings. It is called in other

@@ -18,6 +18,8 @@ Noise, score and velocities are other readings of the same quantity:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor
 
@@ -39,6 +41,15 @@ class Denoiser(ABC):
     @abstractmethod
     def denoise(self, x: Tensor, t: Time) -> Tensor:
         """The expected clean point (thesis eq. 3.37; Su & Yang 2025, eqs. 3.11 and 7.6)."""
+
+    def at(self, t: float) -> Callable[[Tensor], Tensor]:
+        """:meth:`denoise` at one time, a function of x.
+
+        Samplers ask for those of all their times before the first step, so that what depends on
+        the time alone is done by then: right after a call of a network it takes several times as
+        long, and a graphics card would wait for it.
+        """
+        return partial(self.denoise, t=t)
 
     def noise(self, x: Tensor, t: Time) -> Tensor:
         """The expected noise (thesis eq. 3.36). Overridden where it can be had without dividing
@@ -88,12 +99,17 @@ def noisy_levels(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor
         TypeError, ValueError: as :func:`levels`, and at t = 0.
     """
     alpha, sigma = levels(schedule, x, t)
+    require_noise(schedule, sigma)
+    return alpha, sigma
+
+
+def require_noise(schedule: Schedule, sigma: Tensor) -> None:
+    """Require that no amplitude of the noise is 0."""
     require(
         bool(sigma.all()),
         "t is 0, where there is no noise to be told from the data; "
         f"expected 0 < t <= T = {schedule.T}",
     )
-    return alpha, sigma
 
 
 def amplitudes(schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:

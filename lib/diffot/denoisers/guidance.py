@@ -69,6 +69,10 @@ class GuidedDenoiser(Denoiser):
     def denoise(self, x: Tensor, t: Time) -> Tensor:
         return self._combined(self.unconditional.denoise(x, t), self.conditional.denoise(x, t))
 
+    def at(self, t: float) -> Callable[[Tensor], Tensor]:
+        free, told = self.unconditional.at(t), self.conditional.at(t)
+        return lambda x: self._combined(free(x), told(x))
+
     def noise(self, x: Tensor, t: Time) -> Tensor:
         require_tensor(x, "x")
         return self._combined(self.unconditional.noise(x, t), self.conditional.noise(x, t))

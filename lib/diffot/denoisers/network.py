@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffot.denoisers.denoiser import Denoiser, noisy_levels
+from diffot.denoisers.denoiser import Denoiser, noisy_levels, require_noise
 from diffot.denoisers.parametrization import PARAMETRIZATIONS, Parametrization
 from diffot.errors import (
     as_classes,
+    as_number,
     as_tensor,
     as_whole_number,
     require,
@@ -34,15 +35,17 @@ class _Answering(Denoiser):
         """The answer at x, of its shape and type."""
 
     def denoise(self, x: Tensor, t: Time) -> Tensor:
-        return self._read(self.parametrization.denoise, x, t)
+        return self._read(self.parametrization.clean, x, t)
 
     def noise(self, x: Tensor, t: Time) -> Tensor:
         return self._read(self.parametrization.noise, x, t)
 
-    def _read(self, reading: Callable[..., Tensor], x: Tensor, t: Time) -> Tensor:
+    def _read(self, reading: Callable, x: Tensor, t: Time) -> Tensor:
         alpha, sigma = noisy_levels(self.schedule, x, t)
         require_batch(x)
-        return reading(self.schedule, t, alpha, sigma, x, self._answer(x, t, alpha, sigma))
+        output = self._answer(x, t, alpha, sigma)
+        of_x, of_output = reading(self.schedule, t, alpha, sigma)
+        return beside(of_x, x) * x + beside(of_output, x) * output
 
 
 class NetworkDenoiser(_Answering):
@@ -111,15 +114,30 @@ class NetworkDenoiser(_Answering):
             checked[name] = classes.reshape(value.shape)
         return checked
 
+    def at(self, t: float) -> Callable[[Tensor], Tensor]:
+        alpha, sigma = self.schedule.levels(as_number(t, "t"))
+        require_noise(self.schedule, sigma)
+        scale, time = float(torch.hypot(alpha, sigma)), self._told(t)
+        of_x, of_output = map(float, self.parametrization.clean(self.schedule, t, alpha, sigma))
+
+        def denoise(x: Tensor) -> Tensor:
+            require_batch(x)
+            return torch.add(of_x * x, self._asked(x, scale, time), alpha=of_output)
+
+        return denoise
+
     def _answer(self, x: Tensor, t: Time, alpha: Tensor, sigma: Tensor) -> Tensor:
-        weight = next(self.network.parameters())
-        scale = beside(torch.hypot(alpha, sigma), x)
-        time = self.schedule.network_time(t).to(weight).expand(len(x))
-        inputs: list[Any] = [(x / scale).to(weight), time]
+        return self._asked(x, beside(torch.hypot(alpha, sigma), x), self._told(t))
+
+    def _told(self, t: Time) -> Tensor:
+        """A time as the network is told it, in its own type and on its device."""
+        return self.schedule.network_time(t).to(next(self.network.parameters()))
+
+    def _asked(self, x: Tensor, scale: float | Tensor, time: Tensor) -> Tensor:
+        """What the network answers, in the type of x."""
+        inputs: list[Any] = [(x / scale).to(time), time.expand(len(x))]
         if self.labels:
-            inputs.append(
-                {name: self._expanded(name, x).to(weight.device) for name in self.labels}
-            )
+            inputs.append({name: self._expanded(name, x).to(time.device) for name in self.labels})
         output = self.network(*inputs)
         _require_answer(output, x, "network")
         return output.to(x)

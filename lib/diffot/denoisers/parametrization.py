@@ -36,36 +36,39 @@ class Parametrization:
         a, b = self.coefficients(schedule, t, *schedule.levels(t))
         return beside(a, x_0) * x_0 + beside(b, x_0) * noise
 
-    def denoise(
-        self, schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor, x: Tensor, output: Tensor
-    ) -> Tensor:
-        """The clean point in x, shape (B, *d), that an answer of this kind says.
+    def clean(
+        self, schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The factors of a noisy point and of the answer, whose sum is the clean point.
 
-        If that is the noise: (x - sigma_t times it) / alpha_t (Ho et al. 2020, eq. 15; thesis
-        eqs. 3.36 and 3.37; Su & Yang 2025, eq. 3.11).
+        If the answer is the noise, that is (x - sigma_t times it) / alpha_t (Ho et al. 2020, eq.
+        15; thesis eqs. 3.36 and 3.37; Su & Yang 2025, eq. 3.11).
 
         Args:
             alpha, sigma: the schedule's at t, float64 of shape () or (B,), sigma above 0, as
                 :func:`~diffot.denoisers.denoiser.noisy_levels` has them.
-            x, output: noisy points and what was answered, shape (B, *d).
+
+        Returns:
+            Float64, of the shape of alpha.
 
         Raises:
             ValueError: where it says nothing about it: the noise does not, where x is noise only.
         """
         a, b = self.coefficients(schedule, t, alpha, sigma)
         whole = self._whole(alpha * b - sigma * a, t)
-        return beside(b / whole, x) * x - beside(sigma / whole, x) * output
+        return b / whole, -sigma / whole
 
     def noise(
-        self, schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor, x: Tensor, output: Tensor
-    ) -> Tensor:
-        r"""The noise in x, :math:`(\alpha o - a x) / (\alpha b - \sigma a)` for the answer o.
+        self, schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        r"""Those whose sum is the noise, :math:`(\alpha o - a x) / (\alpha b - \sigma a)` for the
+        answer o.
 
-        Arguments, shape and errors are those of :meth:`denoise`.
+        Arguments, result and errors are those of :meth:`clean`.
         """
         a, b = self.coefficients(schedule, t, alpha, sigma)
         whole = self._whole(alpha * b - sigma * a, t)
-        return beside(alpha / whole, x) * output - beside(a / whole, x) * x
+        return -a / whole, alpha / whole
 
     def _whole(self, whole: Tensor, t: Time) -> Tensor:
         """The denominator, if it is not 0."""

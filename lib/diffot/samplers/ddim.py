@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffot.denoisers.denoiser import Denoiser
 from diffot.errors import as_number, require_generator, require_type
-from diffot.samplers.steps import Level, as_start, noise_like, path, step
+from diffot.samplers.steps import Level, as_start, estimates, noise_like, path, step
 
 
 def ddim(
@@ -78,10 +78,10 @@ def _ddim_states(
         require_generator(generator)
     times, levels = path(denoiser.schedule, steps)
     yield x
-    for t, here, there in zip(times, levels, levels[1:]):
+    for clean, here, there in zip(estimates(denoiser, times), levels, levels[1:]):
         added = max(here[1] ** 2 - (here[0] / there[0] * there[1]) ** 2, 0.0)
         fresh = eta * there[1] / here[1] * added**0.5
-        x = step(x, denoiser.denoise(x, t), here, there, fresh)
+        x = step(x, clean(x), here, there, fresh)
         if fresh > 0 and generator is not None:
             x = x + fresh * noise_like(x, generator)
         yield x
@@ -104,13 +104,13 @@ def ddim_steps(
     require_type(denoiser, Denoiser, "denoiser", "a Denoiser; as_denoiser makes one")
     times, levels = path(denoiser.schedule, steps)
     return [
-        partial(_ddim_step, denoiser=denoiser, t=t, here=here, there=there)
-        for t, here, there in zip(times, levels, levels[1:])
+        partial(_ddim_step, clean=clean, here=here, there=there)
+        for clean, here, there in zip(estimates(denoiser, times), levels, levels[1:])
     ]
 
 
-def _ddim_step(x: Tensor, denoiser: Denoiser, t: float, here: Level, there: Level) -> Tensor:
-    return step(x, denoiser.denoise(x, t), here, there)
+def _ddim_step(x: Tensor, clean: Callable[[Tensor], Tensor], here: Level, there: Level) -> Tensor:
+    return step(x, clean(x), here, there)
 
 
 def invert(denoiser: Denoiser, x_0: Tensor, steps: int | Sequence[float] = 30) -> Tensor:
@@ -148,6 +148,6 @@ def invert(denoiser: Denoiser, x_0: Tensor, steps: int | Sequence[float] = 30) -
         alpha = levels[1][0]
         x = x + alpha * (x - denoiser.denoise(x, times[1]))
         times, levels = times[1:], levels[1:]
-    for t, here, there in zip(times, levels, levels[1:]):
-        x = step(x, denoiser.denoise(x, t), here, there)
+    for clean, here, there in zip(estimates(denoiser, times), levels, levels[1:]):
+        x = step(x, clean(x), here, there)
     return x.to(x_0.dtype)

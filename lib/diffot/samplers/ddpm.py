@@ -18,7 +18,7 @@ from diffot.errors import (
     require_type,
 )
 from diffot.processes.schedules import VariancePreserving
-from diffot.samplers.steps import as_start, noise_like, path
+from diffot.samplers.steps import as_start, estimates, noise_like, path
 
 
 def ddpm(
@@ -68,10 +68,11 @@ def ddpm(
         require_type(denoiser.schedule, VariancePreserving, "the schedule", wanted)
         steps = int(denoiser.schedule.T)
     times, levels = path(denoiser.schedule, steps)
+    clean = estimates(denoiser, times)
     for i, ((alpha, sigma), (next_alpha, next_sigma)) in enumerate(zip(levels, levels[1:])):
         factor, kept = alpha / next_alpha, (next_sigma / sigma) ** 2
         beta = max(sigma**2 - (factor * next_sigma) ** 2, 0.0)
-        x_0, start = denoiser.denoise(x, times[i]), x
+        x_0, start = clean[i](x), x
         x = next_alpha * beta / sigma**2 * x_0 + factor * kept * x
         if i + 2 < len(times):
             spread: float | Tensor = beta if variance == "beta" else beta * kept

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffot.denoisers.denoiser import Denoiser
 from diffot.errors import as_whole_number, require_known
 from diffot.samplers.ddim import invert
-from diffot.samplers.steps import Level, as_start, path, step
+from diffot.samplers.steps import Level, as_start, estimates, path, step
 
 Seen = tuple[float, Tensor]  # lambda, or rho, and what was predicted at a time
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
@@ -45,12 +45,13 @@ def heun(denoiser: Denoiser, x_T: Tensor, steps: int | Sequence[float] = 30) -> 
     """
     x = as_start(denoiser, x_T)
     times, levels = path(denoiser.schedule, steps)
+    clean = [denoiser.at(t) for t in times if t > 0]
     for i, (here, there) in enumerate(zip(levels, levels[1:])):
-        x_0 = denoiser.denoise(x, times[i])
+        x_0 = clean[i](x)
         guess = step(x, x_0, here, there)
         if times[i + 1] == 0:
             return guess.to(x_T.dtype)
-        x_0 = (x_0 + denoiser.denoise(guess, times[i + 1])) / 2
+        x_0 = (x_0 + clean[i + 1](guess)) / 2
         x = step(x, x_0, here, there)
     return x.to(x_T.dtype)
 
@@ -79,8 +80,8 @@ def dpmpp_2m(denoiser: Denoiser, x_T: Tensor, steps: int | Sequence[float] = 30)
     x = as_start(denoiser, x_T)
     times, levels = path(denoiser.schedule, steps)
     seen: list[Seen] = []
-    for t, here, there in zip(times, levels, levels[1:]):
-        seen = [*seen[-1:], (_log_snr(here), denoiser.denoise(x, t))]
+    for clean, here, there in zip(estimates(denoiser, times), levels, levels[1:]):
+        seen = [*seen[-1:], (_log_snr(here), clean(x))]
         x = step(x, _ahead(seen, there), here, there)
     return x.to(x_T.dtype)
 
@@ -115,8 +116,9 @@ def unipc(
     times, levels = path(denoiser.schedule, steps)
     seen: list[Seen] = []
     used = 0  # points that the last step was predicted from
+    clean = estimates(denoiser, times)
     for i, (here, there) in enumerate(zip(levels, levels[1:])):
-        seen = [*seen[-order:], (_log_snr(here), denoiser.denoise(x, times[i]))]
+        seen = [*seen[-order:], (_log_snr(here), clean[i](x))]
         if i > 0 and levels[i - 1][0] == 0:
             seen = seen[-1:]
         elif i > 0:
@@ -168,9 +170,10 @@ def deis(
     x = as_start(denoiser, x_T)
     times, levels = path(denoiser.schedule, steps)
     seen: list[Seen] = []
+    clean = estimates(denoiser, times)
     for i, (here, there) in enumerate(zip(levels, levels[1:])):
         alpha, sigma = here
-        x_0 = denoiser.denoise(x, times[i])
+        x_0 = clean[i](x)
         left = len(levels) - 1 - i if falling and levels[-1][1] == 0 else order
         if alpha > 0:
             noise, now = (x - alpha * x_0) / sigma, place(here)
@@ -198,8 +201,8 @@ def invert_2m(denoiser: Denoiser, x_0: Tensor, steps: int | Sequence[float] = 30
         x = invert(denoiser, x, [times[1], 0])
         times, levels = times[1:], levels[1:]
     seen: list[Seen] = []
-    for t, here, there in zip(times, levels, levels[1:]):
-        seen = [*seen[-1:], (_log_snr(here), denoiser.denoise(x, t))]
+    for clean, here, there in zip(estimates(denoiser, times), levels, levels[1:]):
+        seen = [*seen[-1:], (_log_snr(here), clean(x))]
         x = step(x, _ahead(seen, there), here, there)
     return x.to(x_0.dtype)
 

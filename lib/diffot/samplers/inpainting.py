@@ -13,7 +13,7 @@ from diffot.errors import (
     require_generator,
 )
 from diffot.samplers.latents import checked_mask
-from diffot.samplers.steps import Level, as_start, noise_like, path, step
+from diffot.samplers.steps import Level, as_start, estimates, noise_like, path, step
 
 
 def inpaint(
@@ -73,6 +73,6 @@ def inpaint(
         return torch.lerp(kept, x, mask.expand_as(x))
 
     x = held(start, levels[0])
-    for t, here, there in zip(times, levels, levels[1:]):
-        x = held(step(x, denoiser.denoise(x, t), here, there), there)
+    for clean, here, there in zip(estimates(denoiser, times), levels, levels[1:]):
+        x = held(step(x, clean(x), here, there), there)
     return x.to(x_T.dtype)

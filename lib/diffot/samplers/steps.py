@@ -9,7 +9,7 @@ nothing is divided by :math:`\alpha_t`, which is small or zero at time T.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -49,6 +49,11 @@ def path(
         times = times.flip(0)
     levels = zip(*(level.tolist() for level in schedule.levels(times)))
     return times.tolist(), list(levels)
+
+
+def estimates(denoiser: Denoiser, times: Sequence[float]) -> list[Callable[[Tensor], Tensor]]:
+    """The denoiser at each of these times but the last, where the path ends."""
+    return [denoiser.at(t) for t in times[:-1]]
 
 
 def step(x: Tensor, x_0: Tensor, here: Level, there: Level, fresh: float = 0.0) -> Tensor:

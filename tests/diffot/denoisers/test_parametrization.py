@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from diffot.denoisers.exact import ExactDenoiser
-from diffot.denoisers.network import as_denoiser
+from diffot.denoisers.guidance import GuidedDenoiser
+from diffot.denoisers.network import NetworkDenoiser, as_denoiser
 from diffot.denoisers.parametrization import PARAMETRIZATIONS
+from diffot.learning.networks import MLP
 from diffot.processes import schedules
 
 KINDS = [
@@ -24,8 +26,9 @@ def test_targets_are_read_as_what_they_were_made_of(schedule, name, generator):
     levels = schedule.levels(t)
     alpha, sigma = (level[:, None] for level in levels)
     x, target = alpha * x_0 + sigma * noise, kind.target(schedule, x_0, noise, t)
-    assert (kind.denoise(schedule, t, *levels, x, target) - x_0).abs().max() < 1e-10
-    assert (kind.noise(schedule, t, *levels, x, target) - noise).abs().max() < 1e-10
+    for factors, wanted in ((kind.clean, x_0), (kind.noise, noise)):
+        of_x, of_target = (factor[:, None] for factor in factors(schedule, t, *levels))
+        assert (of_x * x + of_target * target - wanted).abs().max() < 1e-10
 
 
 @pytest.mark.parametrize("schedule", KINDS, ids=lambda s: s.name)
@@ -70,3 +73,18 @@ def test_noise_does_not_say_the_data_where_there_is_noise_only():
         as_denoiser(lambda x, t: x, schedules.Rectified(), name).denoise(x, 1.0)
     with pytest.raises(ValueError, match=r"unknown parametrization 'epsilon'.*known: eps"):
         as_denoiser(lambda x, t: x, schedules.Rectified(), "epsilon")
+
+
+@pytest.mark.parametrize("schedule", KINDS, ids=lambda s: s.name)
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
+def test_a_denoiser_at_one_time_is_the_denoiser(schedule, name, generator):
+    t = 0.4 * schedule.T
+    x = torch.randn(20, 2, dtype=torch.float64, generator=generator)
+    network = NetworkDenoiser(MLP(2, widths=[16]), schedule, name)
+    guided = GuidedDenoiser(network, as_denoiser(lambda x, t: x.sin(), schedule, name), 1.5)
+    for denoiser in (network, guided):
+        with torch.no_grad():
+            torch.testing.assert_close(denoiser.at(t)(x), denoiser.denoise(x, t))
+        for wrong in (0, -1.0, 2 * schedule.T):
+            with pytest.raises(ValueError, match="t"):
+                denoiser.at(wrong)(x)
