@@ -28,8 +28,8 @@ THREADS = 1
 PEERS = ("diffusers", "k-diffusion", "smalldiffusion", "azula", "denoising-diffusion-pytorch")
 STEPS = 50
 WHY = (
-    "A step has six passes over the points beside the network call, and right after one the first "
-    "of a kind takes longer than once more (see the row on a sum)."
+    "A step has six passes over the points beside the network call, and right after one the "
+    "first of a kind takes longer than once more (see the row on a sum)."
 )
 
 

@@ -54,9 +54,10 @@ def sweep(
 
     Each call is held to one thread, so that the numbers do not depend on where it runs and
     processes do not compete for cores. The limit is one of the whole process: start Dask
-    workers with ``--nthreads 1``, and with ``MALLOC_TRIM_THRESHOLD_`` of a gigabyte or so in
-    their environment. Dask sets 64 KiB, and then memory goes back to the system and is fetched
-    anew all the time, which makes chapter K.1's densities three times as slow.
+    workers with ``--nthreads 1``, and with ``MALLOC_TRIM_THRESHOLD_=1073741824`` and
+    ``MALLOC_MMAP_THRESHOLD_=33554432`` in their environment. Dask sets the first to 64 KiB, and
+    then the C library gives every larger block back to the system and fetches it anew, which
+    makes chapter K.1's densities three times as slow.
 
     Args:
         measure: returns one row, a dict of numbers and strings. It is called in other
