@@ -34,7 +34,9 @@ THREADS = 1
 PEERS = ("joblib", "dask", "distributed")
 SLACK = 1.1  # times the exponent of the arithmetic
 WHY = "Not known; larger arrays may no longer fit the cache."
-WHY_WORKERS = "The start of the processes counts, some seconds of it with Dask; the cores are virtual."
+WHY_WORKERS = (
+    "The start of the processes counts, some seconds of it with Dask; the cores are virtual."
+)
 MEMORY = "memory of the exact map, in points"
 ASSIGNMENT = "assignment from a map's pairs, in points"
 EXPERIMENT = "experiment of K.1, in densities"
