@@ -16,8 +16,8 @@ import torch
 
 from diffot.learning.clock import wait_for
 
-# For GNU's C library, to keep memory that is freed: bytes that are kept, and the largest block
-# that is not the system's own affair. With the first alone, blocks beyond 128 KiB would be.
+# For GNU's C library, to keep memory that is freed: how many bytes it keeps, and up to which size
+# it keeps a block at all. If only the first is set, the second stays at 128 KiB.
 MEMORY_KEPT = {"MALLOC_TRIM_THRESHOLD_": 2**30, "MALLOC_MMAP_THRESHOLD_": 2**25}
 TIE = "The target lies between the quartiles: this run does not tell."
 

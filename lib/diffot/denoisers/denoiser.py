@@ -43,11 +43,14 @@ class Denoiser(ABC):
         """The expected clean point (thesis eq. 3.37; Su & Yang 2025, eqs. 3.11 and 7.6)."""
 
     def at(self, t: float) -> Callable[[Tensor], Tensor]:
-        """:meth:`denoise` at one time, a function of x.
+        """:meth:`denoise` at one time, as a function of x: (B, *d) to (B, *d).
 
         Samplers ask for those of all their times before the first step, so that what depends on
         the time alone is done by then: right after a call of a network it takes several times as
         long, and a graphics card would wait for it.
+
+        Raises:
+            ValueError: here or when it is called, where :meth:`denoise` does.
         """
         return partial(self.denoise, t=t)
 

@@ -39,7 +39,7 @@ class Parametrization:
     def clean(
         self, schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The factors of a noisy point and of the answer, whose sum is the clean point.
+        """The two factors with which a noisy point and the answer add up to the clean point.
 
         If the answer is the noise, that is (x - sigma_t times it) / alpha_t (Ho et al. 2020, eq.
         15; thesis eqs. 3.36 and 3.37; Su & Yang 2025, eq. 3.11).
@@ -61,8 +61,8 @@ class Parametrization:
     def noise(
         self, schedule: Schedule, t: Time, alpha: Tensor, sigma: Tensor
     ) -> tuple[Tensor, Tensor]:
-        r"""Those whose sum is the noise, :math:`(\alpha o - a x) / (\alpha b - \sigma a)` for the
-        answer o.
+        r"""Those with which they add up to the noise, for the answer o
+        :math:`(\alpha o - a x) / (\alpha b - \sigma a)`.
 
         Arguments, result and errors are those of :meth:`clean`.
         """
