@@ -20,6 +20,7 @@ from diffot.paths import ROOT
 
 NOTEBOOKS = freshness.notebooks()
 LONGEST = 1800  # words of a chapter
+BEFORE = 450  # words before its first figure
 NAMES = [path.stem for path in NOTEBOOKS]
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 
@@ -92,6 +93,16 @@ def test_prose_is_short_and_ends_in_short(path):
     exercises = re.findall(r"^## (.*)$", end, re.M)
     assert exercises in ([], ["Exercises"])
     assert exercises or "\n## In short\n" in f"\n{cells[-1].source}"  # no code after it
+
+
+@each
+def test_a_figure_comes_early(path):
+    before = 0
+    for cell in nbformat.read(path, as_version=4).cells:
+        if "figure" in cell.metadata.get("mystnb", {}):
+            break
+        before += words(cell.source) if cell.cell_type == "markdown" else 0
+    assert before <= BEFORE
 
 
 @each

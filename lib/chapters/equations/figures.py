@@ -32,6 +32,21 @@ def divergences(ax: Axes, steps: Sequence[int], lines: Mapping[str, Sequence[flo
     ax.legend(fontsize="small")
 
 
+def bits_of_models(
+    ax: Axes, models: Sequence[str], lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+) -> None:
+    """Bits of held-out images, a row for each model; for each line the values and their standard
+    errors, as dots with bars of two of these."""
+    for shift, (name, (bits, error)), color in zip((-0.12, 0.12), lines.items(), (EXACT, PRIOR)):
+        places = np.arange(len(models)) + shift
+        ax.errorbar(bits, places, xerr=2 * np.asarray(error), fmt="o", color=color, capsize=3,
+                    label=name)  # fmt: skip
+    ax.set_yticks(range(len(models)), models)
+    ax.set(xlabel="bits for each entry", ylim=(len(models) - 0.5, -0.5), xlim=(0, None))
+    ax.grid(axis="x", color="0.9")
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
 def bounds_in_bits(ax: Axes, steps: Sequence[int], lines: Mapping[str, Sequence[float]]) -> None:
     """Bounds of the likelihood against numbers of steps, which are logarithmic."""
     for (name, values), marker in zip(lines.items(), MARKERS):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -22,6 +23,27 @@ def stacked(titles: Sequence[str], width: float, height: float) -> tuple[Figure,
     for ax, title in zip(axes.flat, titles):
         ax.set_title(title, loc="left", fontsize="medium")
     return figure, list(axes.flat)
+
+
+def label_words(
+    classes: Mapping[str, Sequence[str]], labels: Mapping[str, Tensor], width: int = 18
+) -> list[str]:
+    """The labels of each image as a caption, such as "hair: red, smile"; those with the classes
+    no and yes are named where they are there.
+
+    Args:
+        classes: names of the classes of each label. labels: classes of n images, shape (n,).
+    """
+
+    def words(label: str, value: str) -> str:
+        # a space that no line ends with
+        return label if value == "yes" else f"{label.removesuffix('_color')}:\u00a0{value}"
+
+    named = [[classes[label][k] for k in each] for label, each in labels.items()]
+    return [
+        textwrap.fill(", ".join(words(*one) for one in zip(labels, values) if one[1] != "no"), width)
+        for values in zip(*named)
+    ]
 
 
 def captioned_images(
