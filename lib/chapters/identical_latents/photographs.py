@@ -8,6 +8,9 @@ from diffot.learning.latent_maps import AnyMap, GaussianMap, LatentMap
 
 A, B, CATS = "Celeb32A", "Celeb32B", "Cats32"
 HALVES = ("Celeb32N5000A", "Celeb32N5000B")
+# Of drawn faces, none in common: the same network as those of the halves, with the training of
+# the second.
+DRAWN_HALVES = ("Faces32N10000A", "Faces32N10000B")
 STEPS = 20  # of DDIM
 N = 256  # latents
 
@@ -20,6 +23,7 @@ def maps(*models: str) -> tuple[LatentMap, ...]:
 def pairs() -> dict[str, PairTask]:
     """Maps that are compared, image by image."""
     a, b, cats, first, second = maps(A, B, CATS, *HALVES)
+    one, other = maps(*DRAWN_HALVES)
     both: dict[str, tuple[AnyMap, AnyMap]] = {
         "A and B": (a, b),
         "halves": (first, second),
@@ -28,6 +32,9 @@ def pairs() -> dict[str, PairTask]:
         "A and its Gaussian map": (a, GaussianMap(A)),
         "cats and their Gaussian map": (cats, GaussianMap(CATS)),
         "Gaussian maps of faces and cats": (GaussianMap(A), GaussianMap(CATS)),
+        "drawn halves": (one, other),
+        "a half and its Gaussian map": (second, GaussianMap(HALVES[1])),
+        "a drawn half and its Gaussian map": (one, GaussianMap(DRAWN_HALVES[0])),
     }
     return {name: _pair(*maps) for name, maps in both.items()}
 
@@ -35,7 +42,12 @@ def pairs() -> dict[str, PairTask]:
 def linear_pairs() -> dict[str, PairTask]:
     """Maps that are taken apart into linear and other parts."""
     a, b, cats = maps(A, B, CATS)
-    return {"A and B": _pair(a, b), "faces A and cats": _pair(a, cats)}
+    return {
+        "A and B": _pair(a, b),
+        "faces A and cats": _pair(a, cats),
+        "halves": _pair(*maps(*HALVES)),
+        "drawn halves": _pair(*maps(*DRAWN_HALVES)),
+    }
 
 
 def _pair(first: AnyMap, second: AnyMap) -> PairTask:

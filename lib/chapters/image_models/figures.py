@@ -35,15 +35,16 @@ def label_words(
         classes: names of the classes of each label. labels: classes of n images, shape (n,).
     """
 
-    def words(label: str, value: str) -> str:
-        # a space that no line ends with
-        return label if value == "yes" else f"{label.removesuffix('_color')}:\u00a0{value}"
-
-    named = [[classes[label][k] for k in each] for label, each in labels.items()]
-    return [
-        textwrap.fill(", ".join(words(*one) for one in zip(labels, values) if one[1] != "no"), width)
-        for values in zip(*named)
-    ]
+    captions = []
+    for values in zip(*([classes[label][k] for k in each] for label, each in labels.items())):
+        words = []
+        for label, value in zip(labels, values):
+            if value == "yes":
+                words.append(label)
+            elif value != "no":  # with a space that no line ends with
+                words.append(f"{label.removesuffix('_color')}:\u00a0{value}")
+        captions.append(textwrap.fill(", ".join(words), width))
+    return captions
 
 
 def captioned_images(
