@@ -51,7 +51,7 @@ def bounds_in_bits(ax: Axes, steps: Sequence[int], lines: Mapping[str, Sequence[
     """Bounds of the likelihood against numbers of steps, which are logarithmic."""
     for (name, values), marker in zip(lines.items(), MARKERS):
         ax.plot(steps, values, color=KINDS[name], label=name, **marker)
-    _against_steps(ax, steps, "bound (bits for each pixel)")
+    _against_steps(ax, steps, "bound (bits for each entry)")
 
 
 def distances(
