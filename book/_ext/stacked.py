@@ -18,10 +18,10 @@ from sphinx.application import Sphinx
 _FIGURE = re.compile(r'(<figure[^>]*>\s*)(<img [^>]*src="\.\./_images/([^"]+\.png)"[^>]*>)')
 Box = tuple[int, int, int, int]
 DPI = 120
-PHONE = 4.95 * DPI  # pixels; wider figures are parted
+PHONE = 4.85 * DPI  # pixels; wider figures are parted
 GAP = 7  # pixels of white that part two panels
 LEAST = 2 * DPI  # pixels of a panel
-SMALLEST = 0.6  # of its size, at which a figure can still be read
+SMALLEST = 0.65  # of its size, at which a figure can still be read
 NAME = 24  # pixels; an upright name of an axis is narrower, and at least twice as high
 WHITE = 250
 

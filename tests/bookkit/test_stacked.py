@@ -54,8 +54,8 @@ def test_the_upright_name_of_an_axis_stays_with_its_panel():
 
 
 def test_a_legend_beside_a_panel_is_a_part_of_its_own():
-    found = stacked.parts(picture((20, 10, 570, 390), (640, 150, 720, 200)))
-    assert found == [(13, 0, 605, HIGH), (605, 143, 727, 207)]
+    found = stacked.parts(picture((20, 10, 550, 390), (620, 150, 720, 200)))
+    assert found == [(13, 0, 585, HIGH), (585, 143, 727, 207)]
 
 
 def test_a_grid_is_read_row_by_row():
