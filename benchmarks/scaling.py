@@ -200,7 +200,7 @@ def workers(count: int, rounds: int) -> list[dict]:
 def by_dask(run: Callable) -> None:
     from distributed import LocalCluster
 
-    # Dask's own setting makes its workers three times as slow
+    # Dask's own setting makes its workers much slower
     os.environ.update({name: str(value) for name, value in MEMORY_KEPT.items()})
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         run(scheduler=cluster.scheduler_address)

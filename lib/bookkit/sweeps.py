@@ -57,7 +57,7 @@ def sweep(
     workers with ``--nthreads 1``, and with ``MALLOC_TRIM_THRESHOLD_=1073741824`` and
     ``MALLOC_MMAP_THRESHOLD_=33554432`` in their environment. Dask sets the first to 64 KiB, and
     then the C library gives every larger block back to the system and fetches it anew, which
-    makes chapter K.1's densities three times as slow.
+    makes chapter K.1's densities much slower.
 
     Args:
         measure: returns one row, a dict of numbers and strings. It is called in other
